@@ -1,0 +1,210 @@
+//! Builds the rooms back to front, owns every thread, task and listener, and drains in flow order.
+//!
+//! Why: the one place that knows all rooms, so that none of them has to.
+//! Must not know: simulators, command lines.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::console::{Console, View};
+use crate::dispatch::{self, PermitLog};
+use crate::intake::{self, Drained, Intake, Links, Status};
+use crate::ledger::ownership::Ownership;
+use crate::observe::{Clock, Metrics};
+use crate::provider::wire::Wire;
+use crate::settle::{self, Settling};
+
+/// How often a drain says what it still waits for.
+const STILL_WAITING: Duration = Duration::from_secs(2);
+/// Added to the drain for the last commit and for leaving the group.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// Why the daemon did not start or went on no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The brokers do not answer.
+    Unavailable(String),
+    /// Topics or settings are wrong.
+    Misconfigured(String),
+    /// Something inside has failed; a restart goes on where it stopped.
+    Broken(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unavailable(text) | Self::Misconfigured(text) | Self::Broken(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What the frame around the daemon may want to add.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Takes a note of every permit.
+    pub permit_log: Option<PermitLog>,
+    /// Seed of all jitter.
+    pub seed: u64,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    /// Where the ops listener listens.
+    pub ops: SocketAddr,
+    /// Every metric.
+    pub metrics: Metrics,
+    intake: Intake,
+    dispatch: tokio::task::JoinSet<()>,
+    settling: std::thread::JoinHandle<Result<(), String>>,
+    console: tokio::task::JoinHandle<()>,
+    drain: Duration,
+}
+
+impl Daemon {
+    /// Verifies the topics, builds every room and starts reading.
+    ///
+    /// # Errors
+    /// What is wrong, with a hint.
+    pub async fn start(config: Config, extras: Extras) -> Result<Self, Failure> {
+        if config.providers.is_empty() {
+            let hint =
+                "no providers are configured: nothing could be sent; hint: add a [[providers]] and a [[routes]] block";
+            return Err(Failure::Misconfigured(hint.to_owned()));
+        }
+        let report = config.topics.verify(config.embedded).await.map_err(Failure::Unavailable)?;
+        for left_out in &report.left_out {
+            tracing::warn!(target: "peakpost::app", left_out, "not verified");
+        }
+        if !report.faults.is_empty() {
+            return Err(Failure::Misconfigured(report.faults.join("\n")));
+        }
+        let clock = Clock::default();
+        let metrics = Metrics::new().map_err(|e| Failure::Broken(format!("metrics: {e}")))?;
+        let ownership = Arc::new(Ownership::new(report.partitions, clock.mono()));
+        let console = Console::bind(config.ops).await.map_err(Failure::Misconfigured)?;
+        let ops = console.addr().map_err(Failure::Broken)?;
+        let drain = config.intake.drain;
+        let (mut settle_thread, mut tasks) = (None, None);
+        let intake = intake::start(config.intake.clone(), |intake_thread| {
+            let (back_tx, back) = settle::back_channel();
+            let Settling { settler, thread } = settle::start(
+                &config.settle,
+                settle::Links { metrics: metrics.clone(), clock: clock.clone(), back: back_tx, wake: intake_thread },
+            )?;
+            settle_thread = Some(thread);
+            let providers = config.providers.into_iter().map(provider).collect::<Result<Vec<_>, String>>()?;
+            let dispatch = dispatch::start(dispatch::Parts {
+                providers,
+                rules: config.rules,
+                shards: config.shards,
+                seed: extras.seed,
+                ownership: Arc::clone(&ownership),
+                settler,
+                metrics: metrics.clone(),
+                clock: clock.clone(),
+                permit_log: extras.permit_log,
+            });
+            tasks = Some(dispatch.tasks);
+            Ok(Links {
+                ownership: Arc::clone(&ownership),
+                shards: dispatch.shards,
+                back,
+                metrics: metrics.clone(),
+                clock: clock.clone(),
+            })
+        })
+        .map_err(Failure::Broken)?;
+        let (Some(settling), Some(dispatch)) = (settle_thread, tasks) else {
+            return Err(Failure::Broken("the daemon was not built to the end".to_owned()));
+        };
+        let view = View { status: intake.status.clone(), metrics: metrics.clone() };
+        let console = tokio::spawn(console.serve(view));
+        tracing::info!(target: "peakpost::app", %ops, homes = report.partitions, shards = config.shards, "running");
+        Ok(Self { ops, metrics, intake, dispatch, settling, console, drain })
+    }
+
+    /// How intake is doing.
+    #[must_use]
+    pub fn status(&self) -> tokio::sync::watch::Receiver<Status> {
+        self.intake.status.clone()
+    }
+
+    /// Waits for a failure inside. Pends for ever while all is well.
+    pub async fn failed(&mut self) -> Failure {
+        let mut look = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tokio::select! {
+                ended = self.dispatch.join_next() => {
+                    let why = match ended {
+                        Some(Err(e)) => format!("a dispatch task failed: {e}"),
+                        _ => "a dispatch task ended early".to_owned(),
+                    };
+                    return Failure::Broken(why);
+                }
+                _ = look.tick() => {
+                    if self.intake.thread.is_finished() || self.settling.is_finished() {
+                        return Failure::Broken("a thread of the line has ended; see the log".to_owned());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Drains in flow order: stop reading and give back what waits, let attempts finish, make their outcomes
+    /// durable, commit, leave the group.
+    ///
+    /// # Errors
+    /// When a room has failed on the way.
+    pub async fn stop(mut self) -> Result<Drained, Failure> {
+        tracing::info!(target: "peakpost::app", "stopping: reading has ended, waiting for jobs at providers");
+        // The intake thread takes exactly one stop; a full channel means that it has one.
+        let _asked = self.intake.stop.try_send(self.drain);
+        let status = self.intake.status.clone();
+        let intake = tokio::task::spawn_blocking(move || self.intake.thread.join());
+        tokio::pin!(intake);
+        let limit = tokio::time::sleep(self.drain * 2 + LEAVE);
+        tokio::pin!(limit);
+        let drained = loop {
+            tokio::select! {
+                ended = &mut intake => break ended,
+                () = &mut limit => {
+                    return Err(Failure::Broken(format!("the drain did not end; it waited for: {}", status.borrow().draining)));
+                }
+                () = tokio::time::sleep(STILL_WAITING) => {
+                    tracing::info!(target: "peakpost::app", for_what = status.borrow().draining, "still waiting; please be patient");
+                }
+            }
+        };
+        let drained = match drained {
+            Ok(Ok(Ok(drained))) => drained,
+            Ok(Ok(Err(e))) => return Err(Failure::Broken(e)),
+            Ok(Err(_)) | Err(_) => return Err(Failure::Broken("the intake thread panicked; see the log".to_owned())),
+        };
+        tracing::info!(target: "peakpost::app", left = drained.left, committed = drained.committed, "intake has left the group");
+        let rest = async {
+            while let Some(ended) = self.dispatch.join_next().await {
+                if let Err(e) = ended {
+                    tracing::error!(target: "peakpost::app", error = %e, "a dispatch task failed");
+                }
+            }
+            tokio::task::spawn_blocking(move || self.settling.join()).await
+        };
+        let settled = tokio::time::timeout(LEAVE, rest).await;
+        self.console.abort();
+        match settled {
+            Ok(Ok(Ok(Ok(())))) => {}
+            Ok(Ok(Ok(Err(e)))) => return Err(Failure::Broken(e)),
+            _ => tracing::warn!(target: "peakpost::app", "not everything ended in time"),
+        }
+        Ok(drained)
+    }
+}
+
+fn provider(config: crate::config::ProviderConfig) -> Result<dispatch::Provider, String> {
+    let wire = Wire::new(&config.wire)?;
+    Ok(dispatch::Provider { name: config.name.into(), kind: config.kind, wire, gate: config.gate })
+}

@@ -1,0 +1,202 @@
+//! `peakpost enqueue FILE --lane L`: jobs from a file, all checked first, resumable.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+
+use super::{Stop, load};
+use crate::job::{Lane, parse};
+
+/// Faulty lines shown before the rest is only counted.
+const SHOWN: usize = 20;
+/// Lines between two notes of progress.
+const NOTE_EVERY: u64 = 10_000;
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+pub(super) fn enqueue(file: &Path, lane: Lane, config: Option<&Path>) -> Result<ExitCode, Stop> {
+    let config = load(config)?;
+    let lines = check_all(file)?;
+    let topic = config.intake.topics.jobs(lane).to_owned();
+    let note = Note::beside(file);
+    let done = note.read();
+    if done >= lines {
+        println!(
+            "all {} jobs of `{}` were enqueued before; hint: remove `{}` to enqueue them again",
+            HumanCount(lines),
+            file.display(),
+            note.0.display()
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    if done > 0 {
+        println!("going on after line {done}");
+    }
+    send_all(&config.intake.client, file, &topic, done, lines, &note)?;
+    println!("{} jobs enqueued to {topic}", HumanCount(lines - done));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How far a file has been enqueued: the number of its lines that are acknowledged without a gap.
+struct Note(PathBuf);
+
+impl Note {
+    fn beside(file: &Path) -> Self {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".progress");
+        Self(name.into())
+    }
+
+    fn read(&self) -> u64 {
+        std::fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
+    fn write(&self, lines: u64) -> Result<(), Stop> {
+        std::fs::write(&self.0, format!("{lines}\n"))
+            .map_err(|e| Stop::new(1, format!("cannot write `{}`: {e}", self.0.display())))
+    }
+}
+
+fn open(file: &Path) -> Result<BufReader<File>, Stop> {
+    let opened = File::open(file).map_err(|e| Stop::new(65, format!("cannot read `{}`: {e}", file.display())))?;
+    Ok(BufReader::with_capacity(1 << 20, opened))
+}
+
+fn bar(length: u64, what: &'static str) -> Result<ProgressBar, Stop> {
+    let style =
+        ProgressStyle::with_template("{msg} {bar:32} {percent:>3}% {human_pos} of {human_len}, {per_sec}, {eta} left");
+    let bar = ProgressBar::new(length).with_message(what);
+    bar.set_style(style.map_err(|e| Stop::new(1, e))?);
+    Ok(bar)
+}
+
+/// Reads a line without its line break. `false` at the end.
+fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> Result<bool, Stop> {
+    line.clear();
+    let read = reader.read_until(b'\n', line).map_err(|e| Stop::new(65, format!("cannot read on: {e}")))?;
+    while matches!(line.last(), Some(b'\n' | b'\r')) {
+        line.pop();
+    }
+    Ok(read > 0)
+}
+
+/// Checks every line; returns how many there are.
+fn check_all(file: &Path) -> Result<u64, Stop> {
+    let (mut reader, mut line) = (open(file)?, Vec::new());
+    let size = file.metadata().map_or(0, |m| m.len());
+    let bar = bar(size, "checking ")?;
+    let (mut lines, mut faults, mut bad) = (0_u64, Vec::new(), 0_u64);
+    while next_line(&mut reader, &mut line)? {
+        lines += 1;
+        bar.inc(line.len() as u64 + 1);
+        if let Err(invalid) = parse::parse(&line) {
+            bad += 1;
+            if faults.len() < SHOWN {
+                faults.push(format!("line {lines}: {invalid}"));
+            }
+        }
+    }
+    bar.finish_and_clear();
+    if bad == 0 {
+        return Ok(lines);
+    }
+    let more = if bad > SHOWN as u64 { format!("\n… and {} more", bad - SHOWN as u64) } else { String::new() };
+    let text = format!(
+        "{bad} of {lines} lines are no jobs; nothing was enqueued\n{}{more}\nhint: `peakpost schema job`",
+        faults.join("\n")
+    );
+    Err(Stop::new(65, text))
+}
+
+/// Which lines are acknowledged.
+#[derive(Default)]
+struct Acks(Mutex<(Vec<u64>, Option<String>)>);
+
+impl ClientContext for Acks {}
+
+impl ProducerContext for Acks {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, line: usize) {
+        let Ok(mut acks) = self.0.lock() else { return };
+        match result {
+            Ok(_) => acks.0.push(line as u64),
+            Err((error, _)) => acks.1 = Some(error.to_string()),
+        }
+    }
+}
+
+fn send_all(
+    client: &[(String, String)],
+    file: &Path,
+    topic: &str,
+    done: u64,
+    lines: u64,
+    note: &Note,
+) -> Result<(), Stop> {
+    let mut settings = ClientConfig::new();
+    for (key, value) in client {
+        settings.set(key, value);
+    }
+    settings.set("enable.idempotence", "true").set("linger.ms", "20").set("compression.type", "lz4");
+    let unavailable =
+        |e: &dyn std::fmt::Display| Stop::new(69, format!("enqueue: {e}; hint: run the same command again to go on"));
+    let producer = BaseProducer::from_config_and_context(&settings, Acks::default()).map_err(|e| unavailable(&e))?;
+    let (mut reader, mut line, mut at) = (open(file)?, Vec::new(), 0_u64);
+    let mut ahead = Ahead { next: done, early: std::collections::BTreeSet::new() };
+    let bar = bar(lines, "enqueuing")?;
+    while next_line(&mut reader, &mut line)? {
+        at += 1;
+        if at <= done {
+            continue;
+        }
+        let key = parse::parse(&line).map(|spec| spec.ordering_key.as_deref().unwrap_or(&spec.to).to_owned());
+        let key =
+            key.map_err(|invalid| Stop::new(65, format!("line {at} has changed since it was checked: {invalid}")))?;
+        let number = usize::try_from(at).map_err(|e| Stop::new(65, e))?;
+        let mut record = BaseRecord::with_opaque_to(topic, number).key(&key).payload(&line);
+        while let Err((error, kept)) = producer.send(record) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return Err(unavailable(&error));
+            }
+            producer.poll(Duration::from_millis(10));
+            record = kept;
+        }
+        if at % NOTE_EVERY == 0 {
+            producer.poll(Duration::ZERO);
+            take_acks(&producer, &mut ahead).map_err(|e| unavailable(&e))?;
+            note.write(ahead.next)?;
+            bar.set_position(ahead.next);
+        }
+    }
+    let flushed = producer.flush(Duration::from_secs(60));
+    let taken = take_acks(&producer, &mut ahead);
+    note.write(ahead.next)?;
+    bar.finish_and_clear();
+    flushed.map_err(|e| unavailable(&e))?;
+    taken.map_err(|e| unavailable(&e))
+}
+
+/// Lines acknowledged without a gap, and those acknowledged beyond one.
+struct Ahead {
+    next: u64,
+    early: std::collections::BTreeSet<u64>,
+}
+
+fn take_acks(producer: &BaseProducer<Acks>, ahead: &mut Ahead) -> Result<(), String> {
+    let Ok(mut acks) = producer.context().0.lock() else { return Err("a callback panicked".to_owned()) };
+    ahead.early.extend(acks.0.drain(..));
+    while ahead.early.remove(&(ahead.next + 1)) {
+        ahead.next += 1;
+    }
+    acks.1.take().map_or(Ok(()), Err)
+}

@@ -1,0 +1,93 @@
+//! `peakpost check`, `schema` and `topics create`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{Schema, Stop, load, runtime};
+use crate::config::Config;
+use crate::job::Lane;
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+pub(super) fn schema(what: Schema) {
+    println!(
+        "{}",
+        match what {
+            Schema::Job => crate::job::schema::JOB,
+            Schema::Outcome => crate::outcome::schema::OUTCOME,
+        }
+        .trim_end()
+    );
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+pub(super) fn check(file: Option<&Path>, topics: bool) -> Result<ExitCode, Stop> {
+    let config = load(file)?;
+    print!("{}", describe(&config));
+    if topics {
+        let report = runtime()?.block_on(config.topics.verify(config.embedded)).map_err(|e| Stop::new(69, e))?;
+        for left_out in &report.left_out {
+            println!("not verified: {left_out}");
+        }
+        if !report.faults.is_empty() {
+            return Err(Stop::new(78, report.faults.join("\n")));
+        }
+        println!("topics: as they must be, {} homes", report.partitions);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a configuration comes to.
+fn describe(config: &Config) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    let intake = &config.intake;
+    let sources = usize::from(config.topics.partitions) * Lane::ALL.len();
+    let ahead = intake.window_jobs * sources;
+    // Writing into a String cannot fail.
+    let mut line = |text: String| {
+        let _written = writeln!(out, "{text}");
+    };
+    line("configuration: ok".to_owned());
+    line(format!("group: {} on {}", intake.group, intake.topics.homes()));
+    line(format!(
+        "memory: {} MiB of records in all, {} KiB per lane and home when this instance owns all {}; \
+         plus {} MiB fetched ahead and the outcomes producer's queue of at most 256 MiB",
+        intake.memory_bytes >> 20,
+        (intake.memory_bytes / sources.max(1)) >> 10,
+        config.topics.partitions,
+        intake.memory_bytes >> 22,
+    ));
+    line(format!("look-ahead: {} jobs per lane and home, at most {ahead}", intake.window_jobs));
+    line(format!("shards: {}; ops listener: {}", config.shards, config.ops));
+    for provider in &config.providers {
+        let limits: Vec<String> = provider.gate.limits.iter().map(ToString::to_string).collect();
+        let limits = if limits.is_empty() { "no limit".to_owned() } else { limits.join(", ") };
+        line(format!("provider {}: {limits}; {} requests at a time", provider.name, provider.gate.concurrency));
+    }
+    if config.providers.is_empty() {
+        line("provider: none (`run` needs one)".to_owned());
+    }
+    for route in &config.rules.routes.0 {
+        let tenant = route.tenant.as_deref().unwrap_or("any tenant");
+        let lane = route.lane.map_or("any lane", Lane::as_str);
+        line(format!("route: {}, {tenant}, {lane} -> {}", route.channel, config.providers[route.provider].name));
+    }
+    out
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+pub(super) fn topics_create(file: Option<&Path>) -> Result<ExitCode, Stop> {
+    let config = load(file)?;
+    runtime()?.block_on(async {
+        let made = config.topics.create().await.map_err(|e| Stop::new(69, e))?;
+        for name in &made {
+            println!("made {name}");
+        }
+        let report = config.topics.verify(config.embedded).await.map_err(|e| Stop::new(69, e))?;
+        if report.faults.is_empty() {
+            println!("all topics are as they must be, {} homes", report.partitions);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(Stop::new(78, report.faults.join("\n")))
+    })
+}

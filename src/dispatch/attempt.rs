@@ -1,0 +1,283 @@
+//! One attempt: the request out, the reply in, and what follows for each of its jobs.
+//!
+//! Why: a request may be on its way for seconds; its jobs and receipts stay with the shard, only bytes travel.
+//! Must not know: how the batch was formed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::gatekeeper::ToGate;
+use super::shard::{Event, Shard};
+use super::{Now, split};
+use crate::job::{Job, Lane, field};
+use crate::observe::attempt::Attempt;
+use crate::outcome::{Code, Kind, Outcome, Reason, Said, Scope, Verdict};
+use crate::provider::wire::WireError;
+use crate::provider::{Decoded, Reply, Request};
+use crate::retry::Next;
+use crate::route::ProviderId;
+
+/// A provider that turns everything away is asked again after this.
+const PROVIDER_DOWN_PAUSE: Duration = Duration::from_secs(10);
+
+/// A request that is out, with its jobs.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) provider: ProviderId,
+    pub(super) lane: Lane,
+    pub(super) key: u64,
+    pub(super) jobs: Vec<Job>,
+    pub(super) started: Instant,
+}
+
+/// Reports a flight's end even if its task is torn down.
+struct Landing {
+    flight: usize,
+    replies: mpsc::Sender<Event>,
+    result: Option<Result<Reply, WireError>>,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let lost = || Err(WireError::Broken("the request's task ended early".to_owned()));
+        let result = self.result.take().unwrap_or_else(lost);
+        // There is room for every slot; the receiver is gone only when the daemon is.
+        if self.replies.try_send(Event::Landed { flight: self.flight, result }).is_err() {
+            tracing::debug!(target: "peakpost::dispatch", "a reply came after the shard had ended");
+        }
+    }
+}
+
+impl Shard {
+    /// Sends a request on a task of its own.
+    pub(super) fn launch(&mut self, flight: Flight, request: Request) {
+        let desk = &self.ctx.desks[flight.provider];
+        self.lines[flight.provider].in_flight.inc();
+        let wire = desk.provider.wire.clone();
+        let flight = self.flights.insert(flight);
+        let landing = Landing { flight, replies: self.ctx.replies.clone(), result: None };
+        tokio::spawn(async move {
+            // Moved in whole: dropping it, at whatever point, reports the flight's end.
+            let mut landing = landing;
+            let result = wire.send(request).await;
+            landing.result = Some(result);
+            drop(landing);
+        });
+    }
+
+    /// A request has ended.
+    pub(super) fn landed(&mut self, flight: usize, result: &Result<Reply, WireError>, now: Now) {
+        let Flight { provider, lane, key, jobs, started } = self.flights.remove(flight);
+        self.lines[provider].in_flight.dec();
+        self.release(provider, 1);
+        let took = now.mono.saturating_duration_since(started);
+        let decoded = self.decode(provider, jobs.len(), result, now);
+        let verdict = match &decoded {
+            Decoded::All(verdict) => verdict.clone(),
+            Decoded::Blame(list) => Verdict::Refused(list[0].1.clone()),
+            Decoded::Unblamed(said) => Verdict::Refused(said.clone()),
+        };
+        self.count(provider, lane, jobs.len(), &verdict, took);
+        let first = jobs.first().map(|job| (job.spec().tenant.to_string(), job.spec().id.to_string(), job.attempts));
+        let count = jobs.len();
+        let next = self.follow(provider, lane, key, jobs, decoded, now);
+        if let Some((tenant, id, attempt)) = first {
+            let status = result.as_ref().map_or(0, |reply| reply.status);
+            let provider = &*self.ctx.desks[provider].provider.name;
+            let first_job = (tenant.as_str(), id.as_str());
+            Attempt { provider, lane, first_job, jobs: count, attempt, took, status, verdict: &verdict, next }.log();
+        }
+    }
+
+    fn decode(&self, provider: ProviderId, count: usize, result: &Result<Reply, WireError>, now: Now) -> Decoded {
+        let kind = &self.ctx.desks[provider].provider.kind;
+        match result {
+            Ok(reply) => {
+                catch_unwind(AssertUnwindSafe(|| kind.decode(count, reply, now.wall))).unwrap_or_else(|panic| {
+                    Decoded::All(Verdict::Ambiguous(Said::new(Code::Panicked, &panic_text(&*panic))))
+                })
+            }
+            Err(error) => Decoded::All(match error {
+                WireError::BeforeWrite(text) => Verdict::FailedBeforeWrite(Said::new(Code::Connection, text)),
+                // The job's own URL is the job's fault, a provider's is the operator's.
+                WireError::Forbidden(text) if kind.job_names_endpoint() => {
+                    Verdict::Refused(Said::new(Code::ForbiddenAddress, text))
+                }
+                WireError::Forbidden(text) => Verdict::ProviderDown(Said::new(Code::ForbiddenAddress, text)),
+                WireError::Timeout(text) => Verdict::Ambiguous(Said::new(Code::Timeout, text)),
+                WireError::Broken(text) => Verdict::Ambiguous(Said::new(Code::Connection, text)),
+            }),
+        }
+    }
+
+    fn count(&self, provider: ProviderId, lane: Lane, jobs: usize, verdict: &Verdict, took: Duration) {
+        let name = &*self.ctx.desks[provider].provider.name;
+        let labels = [name, lane.as_str(), verdict.as_str()];
+        self.ctx.metrics.attempts.with_label_values(&labels).inc();
+        self.ctx.metrics.attempted_jobs.with_label_values(&labels).inc_by(jobs as u64);
+        self.lines[provider].latency.observe(took.as_secs_f64());
+    }
+
+    /// What follows from a reply. Returns it in one word, for the log.
+    fn follow(
+        &mut self,
+        provider: ProviderId,
+        lane: Lane,
+        key: u64,
+        jobs: Vec<Job>,
+        decoded: Decoded,
+        now: Now,
+    ) -> &'static str {
+        match decoded {
+            Decoded::All(verdict) => {
+                self.heed(provider, &verdict, &jobs, now);
+                let mut next = "settled";
+                for job in jobs {
+                    if self.conclude(provider, job, &verdict, now) {
+                        next = "again";
+                    }
+                }
+                self.half_ended(provider, lane, key, now);
+                next
+            }
+            Decoded::Blame(list) => {
+                self.without(provider, lane, jobs, list, now);
+                self.half_ended(provider, lane, key, now);
+                "again_without_the_blamed"
+            }
+            Decoded::Unblamed(said) if jobs.len() == 1 => {
+                for job in jobs {
+                    self.conclude(provider, job, &Verdict::Refused(said.clone()), now);
+                }
+                self.half_ended(provider, lane, key, now);
+                "settled"
+            }
+            Decoded::Unblamed(said) => {
+                let (next, left_behind) = self.lines[provider].splits.unblamed(key, jobs, &said);
+                if let Some(jobs) = left_behind {
+                    self.search(provider, lane, jobs, &said, now);
+                }
+                self.split(provider, lane, next, &said, now)
+            }
+        }
+    }
+
+    fn split(&mut self, provider: ProviderId, lane: Lane, next: split::Next, said: &Said, now: Now) -> &'static str {
+        match next {
+            split::Next::Nothing => "waits_for_other_half",
+            split::Next::RefuseAll(jobs) => {
+                for job in jobs {
+                    self.settle(
+                        job,
+                        Outcome::said(Kind::Refused, Reason::Vendor(said.code), said),
+                        Some(provider),
+                        now,
+                    );
+                }
+                "settled"
+            }
+            split::Next::Halves(halves) => {
+                for (key, jobs) in halves {
+                    for job in jobs {
+                        self.lines[provider].queues[lane.index()].push(key, now.mono, job);
+                    }
+                }
+                "split"
+            }
+        }
+    }
+
+    /// Goes on searching a group in which somebody is at fault.
+    fn search(&mut self, provider: ProviderId, lane: Lane, jobs: Vec<Job>, said: &Said, now: Now) {
+        if jobs.len() == 1 {
+            for job in jobs {
+                self.settle(job, Outcome::said(Kind::Refused, Reason::Vendor(said.code), said), Some(provider), now);
+            }
+            return;
+        }
+        let next = self.lines[provider].splits.halve(jobs, said);
+        self.split(provider, lane, next, said, now);
+    }
+
+    /// A half of a searched batch had another end than its sibling: the guilty are in the sibling.
+    pub(super) fn half_ended(&mut self, provider: ProviderId, lane: Lane, key: u64, now: Now) {
+        if let Some((jobs, said)) = self.lines[provider].splits.other_end(key) {
+            self.search(provider, lane, jobs, &said, now);
+        }
+    }
+
+    /// Refuses the blamed and lets the others go again at once, as a group of their own.
+    fn without(&mut self, provider: ProviderId, lane: Lane, jobs: Vec<Job>, blamed: Vec<(usize, Said)>, now: Now) {
+        let mut blamed = blamed.into_iter().peekable();
+        let key = self.lines[provider].splits.own_key();
+        for (index, job) in jobs.into_iter().enumerate() {
+            match blamed.next_if(|(at, _)| *at == index) {
+                Some((_, said)) => {
+                    self.settle(
+                        job,
+                        Outcome::said(Kind::Refused, Reason::Vendor(said.code), &said),
+                        Some(provider),
+                        now,
+                    );
+                }
+                None => self.lines[provider].queues[lane.index()].push(key, now.mono, job),
+            }
+        }
+    }
+
+    /// What a verdict means for everyone, not only for its jobs.
+    fn heed(&mut self, provider: ProviderId, verdict: &Verdict, jobs: &[Job], now: Now) {
+        let until = match verdict {
+            Verdict::Throttled { wait: Some(wait), scope: Scope::Provider, .. } => now.mono + *wait,
+            Verdict::Throttled { wait: None, scope: Scope::Provider, .. } => now.mono + self.ctx.rules.retry.backoff,
+            Verdict::Throttled { wait: Some(wait), scope: Scope::Recipient, .. } => {
+                for job in jobs {
+                    let recipient = field::address(&job.spec().to).to_owned();
+                    self.stopped_recipients.insert((provider, recipient), now.mono + *wait);
+                }
+                return;
+            }
+            Verdict::ProviderDown(said) => {
+                tracing::error!(
+                    target: "peakpost::dispatch",
+                    provider = &*self.ctx.desks[provider].provider.name,
+                    code = said.code.as_str(), said = &*said.text,
+                    "the provider turns everything away; its jobs wait; hint: check its credentials, account and base_url"
+                );
+                now.mono + PROVIDER_DOWN_PAUSE
+            }
+            _ => return,
+        };
+        self.ctx.desks[provider].stop.stop_until(until);
+        self.tell_gate(provider, ToGate::Stop(until));
+    }
+
+    /// Settles a job, or lets it wait for its next attempt (`true`).
+    fn conclude(&mut self, provider: ProviderId, mut job: Job, verdict: &Verdict, now: Now) -> bool {
+        let chance = self.chance();
+        let channel = job.spec().channel;
+        match self.ctx.rules.retry.next(verdict, channel, job.failures.saturating_add(1), chance) {
+            Next::Done(outcome) => {
+                if outcome.kind == Kind::Accepted {
+                    let ms = now.wall.0.saturating_sub(job.enqueued.0).max(0);
+                    self.accept_latency[job.lane.index()].observe(ms as f64 / 1000.0);
+                }
+                self.settle(job, outcome, Some(provider), now);
+                false
+            }
+            Next::Again { after, counted } => {
+                job.failures = job.failures.saturating_add(u16::from(counted));
+                self.waiting.push(now.mono + after, (Some(provider), job));
+                true
+            }
+        }
+    }
+}
+
+/// What a panic said, if it said it in words.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".to_owned())
+}

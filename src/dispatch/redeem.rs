@@ -1,0 +1,146 @@
+//! Turning a permit into requests: who joins, who is turned away at the door, and the encoding.
+//!
+//! Why: everything that time can change is checked here, after the permit and right before the write, so that
+//! nothing is decided early and sent late. A unit whose job is turned away is spent.
+//! Must not know: how long a permit waited or why.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::shard::Shard;
+use super::{Now, attempt};
+use crate::gate::SendPermit;
+use crate::job::receipt::Why;
+use crate::job::{Job, Lane, field};
+use crate::lane::Fit;
+use crate::ledger::ownership::Standing;
+use crate::outcome::{Code, Kind, Outcome, Reason, Said};
+use crate::policy::Decision;
+use crate::provider::{MAX_BATCH_BYTES, Request, Unencodable};
+use crate::route::ProviderId;
+
+/// How long a shard asks for nothing after it has found its lease run out.
+const LEASE_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+impl Shard {
+    /// Uses a permit as far as it goes; gives back the slots of requests that were not made.
+    pub(super) fn redeem(&mut self, provider: ProviderId, permit: &SendPermit, now: Now) {
+        let lane = permit.lane();
+        self.lines[provider].asked[lane.index()] = false;
+        let late = now.mono > permit.deadline() || self.ctx.desks[provider].stop.is_stopped(now.mono);
+        let mut unused = permit.requests();
+        while !late && unused > 0 && self.hold_until.is_none_or(|until| until <= now.mono) {
+            let batch = self.form(provider, lane, permit, now);
+            let Some((key, jobs)) = batch else { break };
+            unused -= 1;
+            if !self.fly(provider, lane, key, jobs, now) {
+                // Nobody of it may go: its unit is spent, its slot is free again.
+                self.release(provider, 1);
+            }
+        }
+        self.release(provider, unused);
+    }
+
+    /// Takes the next batch that may go. `None`: nobody is left.
+    fn form(&mut self, provider: ProviderId, lane: Lane, permit: &SendPermit, now: Now) -> Option<(u64, Vec<Job>)> {
+        let kind = &self.ctx.desks[provider].provider.kind;
+        let most = kind.batch_max().min(if permit.requests() == 1 { permit.messages() as usize } else { 1 });
+        let queue = &mut self.lines[provider].queues[lane.index()];
+        let (mut taken, mut bytes, mut addresses) = (Vec::new(), 0, HashSet::new());
+        let mut count = 0;
+        let key = queue.take(&mut taken, |job: &Job| {
+            let size = job.bytes().len();
+            if count == most || bytes + size > MAX_BATCH_BYTES {
+                return Fit::Full;
+            }
+            if most > 1 && !addresses.insert(field::address(&job.spec().to).to_ascii_lowercase()) {
+                return Fit::Skip;
+            }
+            (count, bytes) = (count + 1, bytes + size);
+            Fit::Take
+        })?;
+        let jobs: Vec<Job> = taken.into_iter().filter_map(|job| self.admit(provider, lane, key, job, now)).collect();
+        Some((key, jobs))
+    }
+
+    /// The last look at one job. `None`: it was turned away and dealt with.
+    fn admit(&mut self, provider: ProviderId, lane: Lane, key: u64, job: Job, now: Now) -> Option<Job> {
+        match self.ctx.ownership.standing(&job.receipt, now.mono) {
+            Standing::Ours => {}
+            Standing::Gone => {
+                self.returned.push(job.into_receipt().abandon(Why::Revoked));
+                return None;
+            }
+            Standing::LeaseOut => {
+                self.hold_until = Some(now.mono + LEASE_PAUSE);
+                self.lines[provider].queues[lane.index()].push(key, now.mono, job);
+                return None;
+            }
+        }
+        if let Some(until) = self.stopped_recipient(provider, &job, now) {
+            self.waiting.push(until, (Some(provider), job));
+            return None;
+        }
+        match self.ctx.rules.policy.recheck(job.spec(), now.wall) {
+            Decision::Drop(kind, reason) => {
+                self.settle(job, Outcome::plain(kind, reason), None, now);
+                None
+            }
+            Decision::Send | Decision::Wait(_) => Some(job),
+        }
+    }
+
+    /// Encodes and sends. Jobs that this vendor cannot be told are refused, the others go. `false`: none went.
+    fn fly(&mut self, provider: ProviderId, lane: Lane, key: u64, mut jobs: Vec<Job>, now: Now) -> bool {
+        while !jobs.is_empty() {
+            match self.encode(provider, &jobs, now) {
+                Ok(Ok(request)) => {
+                    for job in &mut jobs {
+                        job.attempts = job.attempts.saturating_add(1);
+                    }
+                    let flight = attempt::Flight { provider, lane, key, jobs, started: now.mono };
+                    self.launch(flight, request);
+                    return true;
+                }
+                Ok(Err(Unencodable { index, said })) => {
+                    let job = jobs.remove(index.min(jobs.len() - 1));
+                    self.settle(
+                        job,
+                        Outcome::said(Kind::Refused, Reason::Vendor(said.code), &said),
+                        Some(provider),
+                        now,
+                    );
+                }
+                Err(text) => self.encoding_panicked(provider, lane, std::mem::take(&mut jobs), &text, now),
+            }
+        }
+        self.half_ended(provider, lane, key, now);
+        false
+    }
+
+    /// One catch at the boundary of the attempt: it borrows the jobs, their receipts stay here.
+    fn encode(&self, provider: ProviderId, jobs: &[Job], now: Now) -> Result<Result<Request, Unencodable>, String> {
+        let kind = &self.ctx.desks[provider].provider.kind;
+        let refs: Vec<&Job> = jobs.iter().collect();
+        catch_unwind(AssertUnwindSafe(|| kind.encode(&refs, now.wall))).map_err(|panic| attempt::panic_text(&*panic))
+    }
+
+    /// Nothing was written. The jobs of a batch go again one by one; a job that fails alone is the guilty one.
+    fn encoding_panicked(&mut self, provider: ProviderId, lane: Lane, jobs: Vec<Job>, text: &str, now: Now) {
+        let name = &self.ctx.desks[provider].provider.name;
+        tracing::error!(target: "peakpost::dispatch", provider = &**name, jobs = jobs.len(), text, "encoding panicked");
+        if let [_] = jobs.as_slice() {
+            let said = Said::new(Code::Panicked, text);
+            for job in jobs {
+                let outcome = Outcome::said(Kind::Dead, Reason::AttemptsExhausted(said.code), &said);
+                self.settle(job, outcome, Some(provider), now);
+            }
+            return;
+        }
+        let line = &mut self.lines[provider];
+        for job in jobs {
+            let key = line.splits.own_key();
+            line.queues[lane.index()].push(key, now.mono, job);
+        }
+    }
+}

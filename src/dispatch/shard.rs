@@ -1,0 +1,316 @@
+//! A shard: the jobs of a part of all keys, from their arrival to their outcome, in one task.
+//!
+//! Why: a job's state has one owner; nothing of it is shared, so nothing of it is locked. It reads the clock
+//! once per turn, and hands over outcomes, receipts and asks once per turn.
+//! Must not know: how homes are owned, how limits are kept.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus::{Gauge, Histogram, IntGauge};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use slab::Slab;
+use tokio::sync::mpsc;
+
+use super::attempt::Flight;
+use super::gatekeeper::ToGate;
+use super::split::{Splits, shared_key};
+use super::{Desk, Now, Rules};
+use crate::gate::{Ask, SINGLES_MAX, SendPermit};
+use crate::job::receipt::{Abandoned, Why};
+use crate::job::{Home, Job, Lane, Malformed, Wall, field};
+use crate::lane::inbox::ToShard;
+use crate::lane::{Queue, Waiting};
+use crate::ledger::ownership::Ownership;
+use crate::observe::{Clock, Metrics};
+use crate::outcome::{Kind, Outcome, Reason};
+use crate::policy::Decision;
+use crate::provider::Reply;
+use crate::provider::wire::WireError;
+use crate::route::ProviderId;
+use crate::settle::{Settlement, Settler, Subject};
+
+/// What comes back to a shard.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Leave to send.
+    Granted {
+        /// By whom.
+        provider: ProviderId,
+        /// How much.
+        permit: SendPermit,
+    },
+    /// A request has ended.
+    Landed {
+        /// Which.
+        flight: usize,
+        /// How.
+        result: Result<Reply, WireError>,
+    },
+}
+
+/// What a shard works with.
+pub(super) struct Context {
+    pub(super) id: usize,
+    pub(super) desks: Arc<[Desk]>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) ownership: Arc<Ownership>,
+    pub(super) settler: Settler,
+    pub(super) metrics: Metrics,
+    pub(super) clock: Clock,
+    pub(super) replies: mpsc::Sender<Event>,
+}
+
+/// One provider's jobs in this shard.
+pub(super) struct Line {
+    pub(super) queues: [Queue<Job>; 2],
+    /// Whether an ask is out, by lane.
+    pub(super) asked: [bool; 2],
+    pub(super) splits: Splits,
+    pub(super) in_flight: IntGauge,
+    pub(super) latency: Histogram,
+    depth: [IntGauge; 2],
+    head_age: [Gauge; 2],
+}
+
+/// Stopped recipients remembered at most; beyond that the oldest stops are forgotten with the next sweep.
+const STOPPED_RECIPIENTS: usize = 10_000;
+/// How often depths and ages are shown anew, and stops that are over forgotten.
+const SHOW: Duration = Duration::from_millis(500);
+
+pub(super) struct Shard {
+    pub(super) ctx: Context,
+    pub(super) lines: Vec<Line>,
+    pub(super) waiting: Waiting<(Option<ProviderId>, Job)>,
+    pub(super) flights: Slab<Flight>,
+    pub(super) stopped_recipients: HashMap<(ProviderId, String), Instant>,
+    /// The lease has run out: no asks before this.
+    pub(super) hold_until: Option<Instant>,
+    pub(super) returned: Vec<Abandoned>,
+    pub(super) accept_latency: [Histogram; 2],
+    done: Vec<Settlement>,
+    to_gates: VecDeque<(ProviderId, ToGate)>,
+    rng: SmallRng,
+    shown: Option<Instant>,
+}
+
+impl Shard {
+    pub(super) fn new(ctx: Context, seed: u64) -> Self {
+        let shard = ctx.id.to_string();
+        let m = &ctx.metrics;
+        let line = |desk: &Desk| {
+            let name = &*desk.provider.name;
+            Line {
+                queues: [Queue::default(), Queue::default()],
+                asked: [false; 2],
+                splits: Splits::default(),
+                in_flight: m.in_flight_requests.with_label_values(&[name]),
+                latency: m.vendor_latency.with_label_values(&[name]),
+                depth: Lane::ALL.map(|lane| m.lane_depth.with_label_values(&[name, lane.as_str(), &shard])),
+                head_age: Lane::ALL.map(|lane| m.lane_head_age.with_label_values(&[name, lane.as_str(), &shard])),
+            }
+        };
+        Self {
+            lines: ctx.desks.iter().map(line).collect(),
+            waiting: Waiting::default(),
+            flights: Slab::new(),
+            stopped_recipients: HashMap::new(),
+            hold_until: None,
+            returned: Vec::new(),
+            accept_latency: Lane::ALL.map(|lane| m.accept_latency.with_label_values(&[lane.as_str()])),
+            done: Vec::new(),
+            to_gates: VecDeque::new(),
+            rng: SmallRng::seed_from_u64(seed),
+            shown: None,
+            ctx,
+        }
+    }
+
+    /// Runs until the inbox is closed and nothing is out.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<ToShard>, mut events: mpsc::Receiver<Event>) {
+        let (mut heard, mut came) = (Vec::new(), Vec::new());
+        let mut open = true;
+        while open || !self.flights.is_empty() {
+            let wake = self.wake();
+            tokio::select! {
+                n = inbox.recv_many(&mut came, 16), if open => open = n > 0,
+                _ = events.recv_many(&mut heard, 1024) => {}
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            let now = Now { mono: self.ctx.clock.mono(), wall: self.ctx.clock.wall() };
+            for event in heard.drain(..) {
+                match event {
+                    Event::Granted { provider, permit } => self.redeem(provider, &permit, now),
+                    Event::Landed { flight, result } => self.landed(flight, &result, now),
+                }
+            }
+            for message in came.drain(..) {
+                match message {
+                    ToShard::Jobs(jobs) => jobs.into_iter().for_each(|job| self.enter(job, now)),
+                    ToShard::Malformed(records) => records.into_iter().for_each(|record| self.bury(record, now)),
+                    ToShard::Purge { home, why } => self.purge(home, why),
+                }
+            }
+            while let Some((provider, job)) = self.waiting.pop_due(now.mono) {
+                match provider {
+                    Some(provider) => self.queue(provider, job, now),
+                    None => self.enter(job, now),
+                }
+            }
+            self.ask(now);
+            self.show(now);
+            self.hand_over().await;
+        }
+        self.give_up_all();
+        self.hand_over().await;
+    }
+
+    fn wake(&self) -> Instant {
+        let show = self.ctx.clock.mono() + SHOW;
+        [self.waiting.next_due(), self.hold_until].into_iter().flatten().fold(show, Instant::min)
+    }
+
+    /// A job arrives: rules, route, queue.
+    fn enter(&mut self, job: Job, now: Now) {
+        let spec = job.spec();
+        match self.ctx.rules.policy.decide(spec, job.lane, now.wall) {
+            Decision::Drop(kind, reason) => self.settle(job, Outcome::plain(kind, reason), None, now),
+            Decision::Wait(at) => {
+                let due = now.mono + until(at, now.wall);
+                self.waiting.push(due, (None, job));
+            }
+            Decision::Send => match self.ctx.rules.routes.find(spec.channel, &spec.tenant, job.lane) {
+                Some(provider) => self.queue(provider, job, now),
+                None => self.settle(job, Outcome::plain(Kind::Dead, Reason::NoRoute), None, now),
+            },
+        }
+    }
+
+    fn queue(&mut self, provider: ProviderId, job: Job, now: Now) {
+        let key = shared_key(self.ctx.desks[provider].provider.kind.batch_key(&job));
+        self.lines[provider].queues[job.lane.index()].push(key, now.mono, job);
+    }
+
+    /// Asks every gate behind which somebody waits and no ask is out.
+    fn ask(&mut self, now: Now) {
+        if self.hold_until.is_some_and(|until| until > now.mono) {
+            return;
+        }
+        self.hold_until = None;
+        for (provider, line) in self.lines.iter_mut().enumerate() {
+            let batch_max = self.ctx.desks[provider].provider.kind.batch_max();
+            for lane in Lane::ALL {
+                let queue = &line.queues[lane.index()];
+                if queue.is_empty() || line.asked[lane.index()] {
+                    continue;
+                }
+                line.asked[lane.index()] = true;
+                let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let (requests, messages) = match batch_max {
+                    1 => (count(queue.len()).min(SINGLES_MAX), count(queue.len()).min(SINGLES_MAX)),
+                    most => (1, count(queue.next_group_len().min(most))),
+                };
+                let ask = Ask { shard: self.ctx.id, lane, requests, messages };
+                self.to_gates.push_back((provider, ToGate::Ask(ask)));
+            }
+        }
+    }
+
+    /// A record that is no job becomes a dead letter.
+    fn bury(&mut self, malformed: Malformed, now: Now) {
+        let outcome = Outcome::invalid(&malformed.invalid);
+        let subject = Subject::Malformed(Box::new(malformed));
+        self.done.push(Settlement { subject, outcome, provider: None, at: now.wall, decided: now.mono });
+    }
+
+    /// A job is through.
+    pub(super) fn settle(&mut self, job: Job, outcome: Outcome, provider: Option<ProviderId>, now: Now) {
+        let provider = provider.map(|id| Arc::clone(&self.ctx.desks[id].provider.name));
+        self.done.push(Settlement { subject: Subject::Job(job), outcome, provider, at: now.wall, decided: now.mono });
+    }
+
+    pub(super) fn release(&mut self, provider: ProviderId, requests: u32) {
+        if requests > 0 {
+            self.tell_gate(provider, ToGate::Release(requests));
+        }
+    }
+
+    pub(super) fn tell_gate(&mut self, provider: ProviderId, message: ToGate) {
+        self.to_gates.push_back((provider, message));
+    }
+
+    pub(super) fn chance(&mut self) -> f64 {
+        self.rng.random()
+    }
+
+    /// Until when this job's recipient must not be written to by this provider.
+    pub(super) fn stopped_recipient(&self, provider: ProviderId, job: &Job, now: Now) -> Option<Instant> {
+        if self.stopped_recipients.is_empty() {
+            return None;
+        }
+        let key = (provider, field::address(&job.spec().to).to_owned());
+        self.stopped_recipients.get(&key).copied().filter(|until| *until > now.mono)
+    }
+
+    /// Gives back every job of a home that is not at a provider.
+    fn purge(&mut self, home: Home, why: Why) {
+        let of_home = |job: &Job| job.receipt.source().home == home;
+        let mut gone: Vec<Job> =
+            self.waiting.remove_if(|(_, job)| of_home(job)).into_iter().map(|(_, job)| job).collect();
+        for line in &mut self.lines {
+            for queue in &mut line.queues {
+                gone.extend(queue.remove_if(of_home));
+            }
+            gone.extend(line.splits.remove_if(of_home));
+        }
+        self.returned.extend(gone.into_iter().map(|job| job.into_receipt().abandon(why)));
+    }
+
+    /// The daemon ends: whatever still waits goes back by name.
+    fn give_up_all(&mut self) {
+        let mut gone: Vec<Job> = self.waiting.remove_if(|_| true).into_iter().map(|(_, job)| job).collect();
+        for line in &mut self.lines {
+            for queue in &mut line.queues {
+                gone.extend(queue.remove_if(|_| true));
+            }
+            gone.extend(line.splits.remove_if(|_| true));
+        }
+        self.returned.extend(gone.into_iter().map(|job| job.into_receipt().abandon(Why::Shutdown)));
+    }
+
+    /// Hands over what this turn brought about: outcomes, receipts, words to the gates.
+    async fn hand_over(&mut self) {
+        self.ctx.settler.settle(std::mem::take(&mut self.done));
+        self.ctx.settler.give_back(std::mem::take(&mut self.returned));
+        while let Some((provider, message)) = self.to_gates.pop_front() {
+            if self.ctx.desks[provider].gate.send(message).await.is_err() {
+                tracing::debug!(target: "peakpost::dispatch", "a gate has ended");
+            }
+        }
+    }
+
+    fn show(&mut self, now: Now) {
+        if self.shown.is_some_and(|shown| now.mono < shown + SHOW) {
+            return;
+        }
+        self.shown = Some(now.mono);
+        for line in &self.lines {
+            for lane in Lane::ALL {
+                let queue = &line.queues[lane.index()];
+                line.depth[lane.index()].set(queue.len() as i64);
+                let age = queue.oldest().map_or(0.0, |at| now.mono.saturating_duration_since(at).as_secs_f64());
+                line.head_age[lane.index()].set(age);
+            }
+        }
+        self.stopped_recipients.retain(|_, until| *until > now.mono);
+        if self.stopped_recipients.len() > STOPPED_RECIPIENTS {
+            self.stopped_recipients.clear();
+        }
+    }
+}
+
+fn until(at: Wall, now: Wall) -> Duration {
+    Duration::from_millis(u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0))
+}

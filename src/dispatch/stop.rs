@@ -1,0 +1,30 @@
+//! A provider's stop as every shard sees it at once.
+//!
+//! Why: the gate hears of a throttled reply a moment after the shard that read it; permits already given out
+//! must not be redeemed in that moment.
+//! Must not know: why it stands still.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub(super) struct StopLine {
+    origin: Instant,
+    until: AtomicU64,
+}
+
+impl StopLine {
+    pub(super) fn new(origin: Instant) -> Self {
+        Self { origin, until: AtomicU64::new(0) }
+    }
+
+    /// Nothing goes before `until`; a later time extends, an earlier one never shortens.
+    pub(super) fn stop_until(&self, until: Instant) {
+        let nanos = until.saturating_duration_since(self.origin).as_nanos();
+        self.until.fetch_max(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::AcqRel);
+    }
+
+    pub(super) fn is_stopped(&self, now: Instant) -> bool {
+        now < self.origin + Duration::from_nanos(self.until.load(Ordering::Acquire))
+    }
+}

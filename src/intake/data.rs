@@ -1,0 +1,140 @@
+//! The data handle: reads exactly the partitions it is told to, from explicit offsets.
+//!
+//! Why: it never subscribes, so a rebalance never touches what it has fetched. Back-pressure is not polling a
+//! partition's queue; nothing is paused, so nothing fetched is thrown away.
+//! Must not know: the group, commits.
+
+use std::sync::Arc;
+use std::thread::Thread;
+use std::time::Duration;
+
+use rdkafka::Statistics;
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::Offset;
+
+use super::Config;
+use crate::job::{Home, Lane, topic::Topics};
+use crate::observe::{Metrics, logs};
+
+/// How often lag is taken from the client's statistics.
+const STATISTICS: Duration = Duration::from_secs(2);
+
+pub(super) struct Context {
+    topics: Topics,
+    metrics: Metrics,
+}
+
+impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        for lane in Lane::ALL {
+            let Some(topic) = statistics.topics.get(self.topics.jobs(lane)) else { continue };
+            let lag = |p: &rdkafka::statistics::Partition| match (p.hi_offset, p.app_offset) {
+                (hi, app) if p.partition >= 0 && hi >= 0 && app >= 0 => (hi - app).max(0),
+                _ => 0,
+            };
+            let sum = topic.partitions.values().map(lag).sum();
+            self.metrics.lag.with_label_values(&[lane.as_str()]).set(sum);
+        }
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        logs::kafka(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(target: "peakpost::intake", %error, reason, "data client error");
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// A partition's records, in log order.
+pub(super) type Queue = PartitionQueue<Context>;
+
+pub(super) struct Data {
+    consumer: Arc<BaseConsumer<Context>>,
+    topics: Topics,
+    wake: Thread,
+}
+
+impl Data {
+    pub(super) fn new(config: &Config, metrics: Metrics, homes: Home, wake: Thread) -> Result<Self, String> {
+        let mut client = ClientConfig::new();
+        for (key, value) in &config.client {
+            client.set(key, value);
+        }
+        // Fetched ahead by the client, per partition queue and before decompression; bounded beside our own
+        // budget: a quarter of it, over all queues, at least enough for the largest record.
+        let queues = usize::from(homes) * Lane::ALL.len();
+        let fetch_kbytes = (config.memory_bytes / 4 / queues / 1024).clamp(256, 4096);
+        client
+            .set("group.id", &config.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("queued.min.messages", "2000")
+            .set("queued.max.messages.kbytes", fetch_kbytes.to_string())
+            .set("fetch.message.max.bytes", "262144")
+            .set("fetch.queue.backoff.ms", "20")
+            .set("fetch.wait.max.ms", "100")
+            .set("check.crcs", "true")
+            .set("statistics.interval.ms", STATISTICS.as_millis().to_string())
+            .set("socket.keepalive.enable", "true");
+        let context = Context { topics: config.topics.clone(), metrics };
+        let mut consumer = BaseConsumer::from_config_and_context(&client, context)
+            .map_err(|e| format!("cannot make the data consumer: {e}"))?;
+        let unpark = wake.clone();
+        consumer.set_nonempty_callback(move || unpark.unpark());
+        Ok(Self { consumer: Arc::new(consumer), topics: config.topics.clone(), wake })
+    }
+
+    /// Starts reading a home: splits its queues, then assigns its partitions.
+    pub(super) fn open(&self, home: Home, next: [i64; 2]) -> Result<[Queue; 2], String> {
+        let split = |lane: Lane| {
+            let mut queue = self
+                .consumer
+                .split_partition_queue(self.topics.jobs(lane), i32::from(home))
+                .ok_or_else(|| format!("no queue for {lane} partition {home}"))?;
+            let wake = self.wake.clone();
+            queue.set_nonempty_callback(move || wake.unpark());
+            Ok::<_, String>(queue)
+        };
+        let queues = [split(Lane::ALL[0])?, split(Lane::ALL[1])?];
+        let mut tpl = TopicPartitionList::new();
+        for lane in Lane::ALL {
+            tpl.add_partition_offset(self.topics.jobs(lane), i32::from(home), Offset::Offset(next[lane.index()]))
+                .map_err(|e| e.to_string())?;
+        }
+        self.consumer.incremental_assign(&tpl).map_err(|e| format!("assign home {home}: {e}"))?;
+        Ok(queues)
+    }
+
+    /// Stops reading a home.
+    pub(super) fn close(&self, home: Home) {
+        let mut tpl = TopicPartitionList::new();
+        for lane in Lane::ALL {
+            tpl.add_partition(self.topics.jobs(lane), i32::from(home));
+        }
+        if let Err(error) = self.consumer.incremental_unassign(&tpl) {
+            tracing::warn!(target: "peakpost::intake", home, %error, "unassign");
+        }
+    }
+
+    /// Serves the client's own events. Records do not come this way, because queues are split before they are
+    /// assigned; if one ever did, its home must stop, or the record would be passed over.
+    pub(super) fn poll(&self) -> Option<Home> {
+        match self.consumer.poll(Duration::ZERO)? {
+            Ok(stray) => Home::try_from(stray.partition()).ok(),
+            Err(error) => {
+                tracing::warn!(target: "peakpost::intake", %error, "data client");
+                None
+            }
+        }
+    }
+}

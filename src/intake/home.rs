@@ -1,0 +1,96 @@
+//! One owned home: its ledger, its queues, and where it stands between assignment and letting go.
+//!
+//! Why: a home moves as a whole; nothing of it is sent before the group has acknowledged our ownership, and
+//! nothing is read once it is going.
+//! Must not know: other homes, shards.
+
+use rdkafka::Message;
+use rdkafka::message::{BorrowedMessage, Headers as _};
+
+use super::data::Queue;
+use crate::job::{Headers, Incoming, Job, Lane, Malformed, Wall};
+use crate::ledger::Ledger;
+
+/// Where a home stands.
+pub(super) enum Phase {
+    /// Waiting for the first acknowledged commit, of this number.
+    Fencing { commit: u64 },
+    /// Ours and read.
+    Live { queues: [Queue; 2] },
+    /// Given up: nothing is read or sent, receipts come back.
+    Closing,
+    /// Stopped by an error that does not heal; it stays assigned so that nobody repeats the error.
+    Stopped,
+}
+
+pub(super) struct Owned {
+    pub(super) ledger: Ledger,
+    pub(super) phase: Phase,
+    /// Where reading starts.
+    pub(super) start: [i64; 2],
+}
+
+/// What one poll of a partition gave.
+pub(super) enum Read {
+    Job(Job),
+    /// A record that is no job.
+    Malformed(Box<Malformed>),
+    /// Nothing there now.
+    Empty,
+    /// The partition cannot be read.
+    Failed(String),
+}
+
+impl Owned {
+    /// Reads the next record of a lane.
+    pub(super) fn read(&mut self, lane: Lane) -> Read {
+        let Phase::Live { queues } = &self.phase else { return Read::Empty };
+        match queues[lane.index()].poll(std::time::Duration::ZERO) {
+            None => Read::Empty,
+            Some(Ok(message)) => Self::make(&mut self.ledger, lane, &message),
+            Some(Err(error)) => match error.rdkafka_error_code() {
+                // Nothing of these is about the partition's content; the client tries again by itself.
+                Some(code) if is_passing(code) => {
+                    tracing::warn!(target: "peakpost::intake", %lane, %error, "reading");
+                    Read::Empty
+                }
+                _ => Read::Failed(error.to_string()),
+            },
+        }
+    }
+
+    fn make(ledger: &mut Ledger, lane: Lane, message: &BorrowedMessage<'_>) -> Read {
+        let bytes: Box<[u8]> = message.payload().unwrap_or_default().into();
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let receipt = ledger.deliver(lane, message.offset(), size);
+        let enqueued = Wall(message.timestamp().to_millis().unwrap_or(0));
+        match Job::parse(Incoming { bytes, headers: headers(message), enqueued, receipt }) {
+            Ok(job) => Read::Job(job),
+            Err(malformed) => Read::Malformed(malformed),
+        }
+    }
+}
+
+fn headers(message: &BorrowedMessage<'_>) -> Headers {
+    let Some(headers) = message.headers() else { return Headers::new() };
+    headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect()
+}
+
+fn is_passing(code: rdkafka::error::RDKafkaErrorCode) -> bool {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::Authentication
+            | Code::SSL
+            | Code::PartitionEOF
+    )
+}

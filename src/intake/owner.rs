@@ -1,0 +1,312 @@
+//! The intake thread: one turn after another, serve the group, take receipts back, commit, read.
+//!
+//! Why: one owner for ledgers, offsets and the lease. Nothing here waits for a shard; when a shard's inbox is
+//! full, reading stops until it has room.
+//! Must not know: how a job is sent or an outcome written.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Receiver;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::watch;
+
+use super::data::Data;
+use super::fence::Fence;
+use super::home::{Owned, Phase, Read};
+use super::membership::{Event, Membership, Position};
+use super::{Config, Drained, Links, Status, after};
+use crate::job::receipt::{Back, Why};
+use crate::job::{Home, Job, Lane, Malformed};
+use crate::lane::inbox::{ToShard, shard_of};
+use crate::ledger::encode_metadata;
+
+/// Most records read in one turn, so that the group is served in time.
+const TURN: usize = 4096;
+/// Most records taken from one partition before the next one gets its turn.
+const QUANTUM: usize = 256;
+/// Longest sleep: callbacks and receipts wake the thread, this is for time alone.
+const SLEEP: Duration = Duration::from_millis(50);
+
+/// Homes on their way out.
+pub(super) struct Leaving {
+    pub(super) homes: Vec<Home>,
+    pub(super) deadline: Instant,
+    /// The commit that must be acknowledged before they are let go; set once their receipts are back.
+    pub(super) commit: Option<u64>,
+}
+
+pub(super) struct Owner {
+    pub(super) config: Config,
+    pub(super) links: Links,
+    pub(super) stop: Receiver<Duration>,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) membership: Membership,
+    pub(super) data: Data,
+    pub(super) fence: Fence,
+    pub(super) partitions: Home,
+    /// Assigned by the group; where they start is not known yet.
+    pub(super) assigned: BTreeSet<Home>,
+    pub(super) owned: BTreeMap<Home, Owned>,
+    pub(super) epoch: u32,
+    pub(super) events: VecDeque<Event>,
+    pub(super) leaving: Option<Leaving>,
+    pub(super) stopping: bool,
+    pub(super) reopen_at: Option<Instant>,
+    pub(super) outgoing: Vec<Vec<Job>>,
+    /// Purges that found a shard's inbox full.
+    pub(super) purges: Vec<(usize, Home, Why)>,
+    pub(super) malformed: Vec<Malformed>,
+    /// The home whose turn to be read comes first.
+    pub(super) first: Home,
+}
+
+impl Owner {
+    pub(super) fn new(
+        config: Config,
+        links: Links,
+        stop: Receiver<Duration>,
+        status: watch::Sender<Status>,
+    ) -> Result<Self, String> {
+        let wake = std::thread::current();
+        let partitions = links.ownership.homes();
+        let membership = Membership::join(&config, wake.clone())?;
+        let data = Data::new(&config, links.metrics.clone(), partitions, wake)?;
+        let fence = Fence::new(config.commit_interval, config.lease);
+        let outgoing = links.shards.iter().map(|_| Vec::new()).collect();
+        Ok(Self {
+            config,
+            links,
+            stop,
+            status,
+            membership,
+            data,
+            fence,
+            partitions,
+            assigned: BTreeSet::new(),
+            owned: BTreeMap::new(),
+            epoch: 0,
+            events: VecDeque::new(),
+            leaving: None,
+            stopping: false,
+            reopen_at: None,
+            outgoing,
+            purges: Vec::new(),
+            malformed: Vec::new(),
+            first: 0,
+        })
+    }
+
+    /// Runs until it is stopped and drained.
+    pub(super) fn run(mut self) -> Result<Drained, String> {
+        loop {
+            let now = self.links.clock.mono();
+            if let Ok(limit) = self.stop.try_recv() {
+                self.stopping = true;
+                self.close(self.owned.keys().copied().collect(), Why::Shutdown, after(now, limit));
+            }
+            self.serve_group()?;
+            let freed = self.take_back();
+            self.open_homes(now);
+            self.commit(now);
+            if let Some(drained) = self.advance_leaving(now)? {
+                self.membership.leave();
+                return Ok(drained);
+            }
+            let read = if self.hand_over() { self.read() } else { 0 };
+            self.hand_over();
+            self.publish(now);
+            if read == 0 && !freed {
+                std::thread::park_timeout(SLEEP);
+            }
+        }
+    }
+
+    fn serve_group(&mut self) -> Result<(), String> {
+        if let Some(home) = self.data.poll() {
+            self.stop_home(home, "a record came outside its partition's queue".to_owned());
+        }
+        while let Some(event) = self.membership.poll() {
+            match event {
+                // An answer concerns what is out now, also while homes are leaving.
+                Event::Committed(result) => self.committed(&result),
+                other => self.events.push_back(other),
+            }
+        }
+        // One change of ownership at a time; the group waits for us to let go.
+        while self.leaving.is_none() && !self.stopping {
+            match self.events.pop_front() {
+                None | Some(Event::Committed(_)) => break,
+                Some(Event::Assigned(homes)) => self.assigned(&homes)?,
+                Some(Event::Revoked { homes, lost: true }) => self.lost(&homes)?,
+                Some(Event::Revoked { homes, lost: false }) => {
+                    let deadline = after(self.links.clock.mono(), self.config.drain);
+                    tracing::info!(target: "peakpost::intake", ?homes, "homes go to another owner: draining them");
+                    self.close(homes, Why::Revoked, deadline);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self) -> bool {
+        let mut any = false;
+        while let Ok(batch) = self.links.back.try_recv() {
+            any = true;
+            for back in batch {
+                match back {
+                    Back::Settled(settled) => {
+                        if let Some(owned) = self.owned.get_mut(&settled.source.home) {
+                            owned.ledger.settle(&settled);
+                        }
+                    }
+                    Back::Abandoned(abandoned) => {
+                        if let Some(owned) = self.owned.get_mut(&abandoned.source.home) {
+                            owned.ledger.abandon(&abandoned);
+                        }
+                    }
+                    Back::HomeRefused { home, error } => self.stop_home(home, error),
+                }
+            }
+        }
+        any
+    }
+
+    /// Commits every home that has start offsets, when it is time. It renews the lease, so it is sent even
+    /// when nothing has changed.
+    fn commit(&mut self, now: Instant) {
+        if !self.fence.due(now) {
+            return;
+        }
+        let mut positions = Vec::with_capacity(self.owned.len() * Lane::ALL.len());
+        for (home, owned) in &self.owned {
+            for commit in owned.ledger.commits() {
+                let topic = self.config.topics.jobs(commit.lane);
+                let metadata = encode_metadata(commit.outcomes_from);
+                positions.push(Position { topic, home: *home, next: commit.next, metadata });
+            }
+        }
+        if positions.is_empty() {
+            return;
+        }
+        match self.membership.commit(&positions) {
+            Ok(()) => self.fence.sent(now),
+            Err(error) => tracing::warn!(target: "peakpost::intake", error, "commit not sent; trying again"),
+        }
+    }
+
+    fn committed(&mut self, result: &Result<(), String>) {
+        let label = if result.is_ok() { "acknowledged" } else { "failed" };
+        self.links.metrics.commits.with_label_values(&[label]).inc();
+        if let Err(error) = result {
+            tracing::warn!(target: "peakpost::intake", error, "commit failed; trying again");
+        }
+        if let Some(until) = self.fence.answered(result.is_ok()) {
+            self.links.ownership.renew(until);
+        }
+    }
+
+    /// Reads from every live home that has room, a quantum at a time. Returns how many records.
+    fn read(&mut self) -> usize {
+        let mut total = 0;
+        let homes: Vec<Home> = self.in_phase(|phase| matches!(phase, Phase::Live { .. }));
+        let share = self.config.memory_bytes / (homes.len().max(1) * Lane::ALL.len());
+        let turn = homes.iter().position(|home| *home >= self.first).unwrap_or(0);
+        for lane in Lane::ALL {
+            for &home in homes[turn..].iter().chain(&homes[..turn]) {
+                if total >= TURN {
+                    self.first = home;
+                    return total;
+                }
+                total += self.read_partition(home, lane, share);
+            }
+        }
+        self.first = homes.get(turn + 1).copied().unwrap_or(0);
+        total
+    }
+
+    fn read_partition(&mut self, home: Home, lane: Lane, share: usize) -> usize {
+        let Some(owned) = self.owned.get_mut(&home) else { return 0 };
+        let mut count = 0;
+        let failed = loop {
+            let full =
+                owned.ledger.span(lane) >= self.config.window_jobs || owned.ledger.outstanding_bytes(lane) >= share;
+            if full || count >= QUANTUM {
+                break None;
+            }
+            match owned.read(lane) {
+                Read::Job(job) => self.outgoing[shard_of(job.spec(), self.links.shards.len())].push(job),
+                Read::Malformed(malformed) => self.malformed.push(*malformed),
+                Read::Empty => break None,
+                Read::Failed(error) => break Some(error),
+            }
+            count += 1;
+        };
+        self.links.metrics.jobs.with_label_values(&[lane.as_str()]).inc_by(count as u64);
+        if let Some(error) = failed {
+            self.stop_home(home, error);
+        }
+        count
+    }
+
+    /// Hands over what was read. `false`: a shard has no room, so nothing more is read for now.
+    fn hand_over(&mut self) -> bool {
+        let shards = &self.links.shards;
+        self.purges.retain(|(shard, home, why)| {
+            shards[*shard]
+                .try_send(ToShard::Purge { home: *home, why: *why })
+                .is_err_and(|e| matches!(e, TrySendError::Full(_)))
+        });
+        let mut room = true;
+        if !self.malformed.is_empty() {
+            let count = self.malformed.len();
+            let shard = count % shards.len();
+            if let Err(TrySendError::Full(ToShard::Malformed(kept)) | TrySendError::Closed(ToShard::Malformed(kept))) =
+                shards[shard].try_send(ToShard::Malformed(std::mem::take(&mut self.malformed)))
+            {
+                self.malformed = kept;
+                room = false;
+            }
+        }
+        for (shard, jobs) in self.outgoing.iter_mut().enumerate().filter(|(_, jobs)| !jobs.is_empty()) {
+            match self.links.shards[shard].try_send(ToShard::Jobs(std::mem::take(jobs))) {
+                Ok(()) => {}
+                Err(TrySendError::Full(ToShard::Jobs(kept)) | TrySendError::Closed(ToShard::Jobs(kept))) => {
+                    *jobs = kept;
+                    room = false;
+                }
+                Err(_) => room = false,
+            }
+        }
+        room
+    }
+
+    fn publish(&self, now: Instant) {
+        let metrics = &self.links.metrics;
+        metrics.homes_owned.set(self.owned.len() as i64);
+        metrics.homes_stopped.set(self.in_phase(|phase| matches!(phase, Phase::Stopped)).len() as i64);
+        metrics.lease_remaining.set(self.links.ownership.lease_left(now).as_secs_f64());
+        for lane in Lane::ALL {
+            let span: usize = self.owned.values().map(|o| o.ledger.span(lane)).sum();
+            let out: usize = self.owned.values().map(|o| o.ledger.outstanding_in(lane)).sum();
+            metrics.uncommitted.with_label_values(&[lane.as_str()]).set(span as i64);
+            metrics.in_flight_jobs.with_label_values(&[lane.as_str()]).set(out as i64);
+        }
+        let homes: Vec<Home> = self.owned.keys().copied().collect();
+        let leased = !self.links.ownership.lease_left(now).is_zero();
+        let draining = self.leaving.as_ref().map_or(String::new(), |leaving| {
+            let left: usize =
+                leaving.homes.iter().filter_map(|home| self.owned.get(home)).map(|o| o.ledger.outstanding()).sum();
+            format!("{left} jobs at providers or on their way to durable, {} homes", leaving.homes.len())
+        });
+        self.status.send_if_modified(|status| {
+            let changed = status.homes != homes || status.draining != draining || status.leased != leased;
+            (status.homes, status.draining, status.leased) = (homes, draining, leased);
+            changed
+        });
+    }
+
+    fn in_phase(&self, is: impl Fn(&Phase) -> bool) -> Vec<Home> {
+        self.owned.iter().filter(|(_, owned)| is(&owned.phase)).map(|(home, _)| *home).collect()
+    }
+}

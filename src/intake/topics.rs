@@ -1,0 +1,195 @@
+//! The line's topics: what they must be, how they are made, and how that is verified at start.
+//!
+//! Why: a wrong cleanup policy or partition count loses messages months later; it is refused at start, with
+//! the command that mends it.
+//! Must not know: who reads or writes them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::job::topic::Topics;
+use crate::job::{Home, Lane};
+
+/// Longest wait for one answer of the broker.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// Records of the line are at most this large: a job of 256 KiB with its dead letter's headers fits.
+const MESSAGE_BYTES_MIN: i64 = 1024 * 1024;
+
+/// How topics are made.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// librdkafka properties common to every client (brokers, TLS, SASL).
+    pub client: Vec<(String, String)>,
+    /// Names.
+    pub topics: Topics,
+    /// P: partitions of every topic.
+    pub partitions: Home,
+    /// Copies of each partition.
+    pub replication: i32,
+    /// How long outcomes are kept, at least: the depth of the duplicate window.
+    pub outcomes_retention: Duration,
+    /// How long dead letters are kept, at least.
+    pub dead_retention: Duration,
+}
+
+/// One topic as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    name: String,
+    retention: Option<Duration>,
+}
+
+/// What a verification found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// P, read from the homes topic.
+    pub partitions: Home,
+    /// What is wrong, one sentence each, with the command that mends it.
+    pub faults: Vec<String>,
+    /// What could not be checked with this broker, by name.
+    pub left_out: Vec<String>,
+}
+
+impl Plan {
+    fn wanted(&self) -> Vec<Wanted> {
+        let keep = |name: String, retention| Wanted { name, retention };
+        let mut wanted = vec![keep(self.topics.homes(), None)];
+        wanted.extend(Lane::ALL.map(|lane| keep(self.topics.jobs(lane).to_owned(), None)));
+        wanted.push(keep(self.topics.outcomes(), Some(self.outcomes_retention)));
+        wanted.push(keep(self.topics.dead(), Some(self.dead_retention)));
+        wanted
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>, String> {
+        let mut client = ClientConfig::new();
+        for (key, value) in &self.client {
+            client.set(key, value);
+        }
+        client.create().map_err(|e| format!("cannot make the admin client: {e}"))
+    }
+
+    /// Makes every topic that is not there. Returns the names of those it made.
+    ///
+    /// # Errors
+    /// The broker's first refusal.
+    pub async fn create(&self) -> Result<Vec<String>, String> {
+        let admin = self.admin()?;
+        let wanted = self.wanted();
+        let retention: Vec<Option<String>> =
+            wanted.iter().map(|w| w.retention.map(|r| r.as_millis().to_string())).collect();
+        let bytes = MESSAGE_BYTES_MIN.to_string();
+        let topics: Vec<NewTopic<'_>> = wanted
+            .iter()
+            .zip(&retention)
+            .map(|(wanted, retention)| {
+                let partitions = i32::from(self.partitions);
+                let topic = NewTopic::new(&wanted.name, partitions, TopicReplication::Fixed(self.replication))
+                    .set("cleanup.policy", "delete")
+                    .set("max.message.bytes", &bytes);
+                match retention {
+                    Some(ms) => topic.set("retention.ms", ms),
+                    None => topic,
+                }
+            })
+            .collect();
+        let options = AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT));
+        let results = admin.create_topics(&topics, &options).await.map_err(|e| format!("cannot create topics: {e}"))?;
+        let mut made = Vec::new();
+        for result in results {
+            match result {
+                Ok(name) => made.push(name),
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => return Err(format!("cannot create topic `{name}`: {code}")),
+            }
+        }
+        Ok(made)
+    }
+
+    /// Compares every topic with what it must be.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn verify(&self, embedded: bool) -> Result<Report, String> {
+        let admin = self.admin()?;
+        let counts = partition_counts(&admin)?;
+        let mend = "hint: `peakpost topics create`";
+        let mut report = Report::default();
+        match counts.get(&self.topics.homes()).map(|count| Home::try_from(*count)) {
+            Some(Ok(partitions)) if partitions > 0 => report.partitions = partitions,
+            _ => report.faults.push(format!("topic `{}` is not there; {mend}", self.topics.homes())),
+        }
+        let wanted = self.wanted();
+        for topic in &wanted[1..] {
+            match counts.get(&topic.name) {
+                None => report.faults.push(format!("topic `{}` is not there; {mend}", topic.name)),
+                Some(count) if *count != usize::from(report.partitions) => report.faults.push(format!(
+                    "topic `{}` has {count} partitions and `{}` has {}; all topics of the line have the same number; \
+                     hint: raise the smaller with `kafka-topics.sh --alter --partitions N`, the jobs topics last",
+                    topic.name,
+                    self.topics.homes(),
+                    report.partitions
+                )),
+                Some(_) => {}
+            }
+        }
+        if embedded {
+            report.left_out.push(
+                "cleanup policy, retention and max.message.bytes (the embedded broker has no DescribeConfigs)"
+                    .to_owned(),
+            );
+        } else if report.faults.is_empty() {
+            verify_settings(&admin, &wanted, &mut report.faults).await?;
+        }
+        Ok(report)
+    }
+}
+
+fn partition_counts(admin: &AdminClient<DefaultClientContext>) -> Result<BTreeMap<String, usize>, String> {
+    let metadata = admin.inner().fetch_metadata(None, WAIT).map_err(|e| {
+        format!("the brokers do not answer: {e}; hint: check `kafka.brokers`, the network and the TLS settings")
+    })?;
+    let found = metadata.topics().iter().filter(|t| t.error().is_none());
+    Ok(found.map(|t| (t.name().to_owned(), t.partitions().len())).collect())
+}
+
+async fn verify_settings(
+    admin: &AdminClient<DefaultClientContext>,
+    wanted: &[Wanted],
+    faults: &mut Vec<String>,
+) -> Result<(), String> {
+    let resources: Vec<ResourceSpecifier<'_>> = wanted.iter().map(|w| ResourceSpecifier::Topic(&w.name)).collect();
+    let options = AdminOptions::new().request_timeout(Some(WAIT));
+    let described = admin.describe_configs(&resources, &options).await.map_err(|e| format!("describe topics: {e}"))?;
+    for (wanted, described) in wanted.iter().zip(described) {
+        let name = &wanted.name;
+        let config = described.map_err(|code| format!("describe topic `{name}`: {code}"))?;
+        let setting = |key: &str| config.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
+        let mut fault = |key: &str, value: &str, should: String| {
+            faults.push(format!(
+                "topic `{name}` has {key}={value}, must be {should}; hint: \
+                 `kafka-configs.sh --alter --topic {name} --add-config {key}={should}`"
+            ));
+        };
+        let policy = setting("cleanup.policy");
+        if policy != "delete" {
+            fault("cleanup.policy", &policy, "delete".to_owned());
+        }
+        let bytes = setting("max.message.bytes");
+        if bytes.parse::<i64>().is_ok_and(|b| b < MESSAGE_BYTES_MIN) {
+            fault("max.message.bytes", &bytes, MESSAGE_BYTES_MIN.to_string());
+        }
+        let kept = setting("retention.ms");
+        if let (Some(least), Ok(ms)) = (wanted.retention, kept.parse::<i128>())
+            && u128::try_from(ms).is_ok_and(|ms| ms < least.as_millis())
+        {
+            fault("retention.ms", &kept, least.as_millis().to_string());
+        }
+    }
+    Ok(())
+}

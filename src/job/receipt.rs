@@ -1,0 +1,136 @@
+//! The obligation that travels with a job: settled exactly once, or abandoned by name.
+//!
+//! Why: an obligation that can be dropped silently is a lost message. Dropping one unsettled is always
+//! counted, and panics in strict test builds.
+//! Must not know: what settling means (the rooms `settle` and `ledger` do).
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Coordinates, Home};
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Receipts dropped without having been settled or abandoned since this process started. Anything but 0 is
+/// a defect of this program.
+#[must_use]
+pub fn dropped_unsettled() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// What we owe for one record: its place, and the ownership period under which it was read.
+#[must_use = "a receipt must be settled or abandoned by name"]
+pub struct Receipt {
+    source: Coordinates,
+    epoch: u32,
+    seq: u64,
+    bytes: u32,
+    live: bool,
+}
+
+/// A receipt whose outcome is durable, on its way back to the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The record whose obligation is met.
+    pub source: Coordinates,
+    /// Ownership period it was read in.
+    pub epoch: u32,
+    /// Delivery sequence within its source.
+    pub seq: u64,
+    /// Size of its record.
+    pub bytes: u32,
+    /// Offset of its outcome in `outcomes[home]`.
+    pub outcome_offset: i64,
+}
+
+/// A receipt given back unmet: the record stays uncommitted and its next owner reads it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abandoned {
+    /// The record that was not dealt with.
+    pub source: Coordinates,
+    /// Ownership period it was read in.
+    pub epoch: u32,
+    /// Size of its record.
+    pub bytes: u32,
+    /// Why.
+    pub why: Why,
+}
+
+/// The only reasons to give a receipt back unmet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The home goes to, or already belongs to, another owner.
+    Revoked,
+    /// The daemon drains.
+    Shutdown,
+    /// The home was stopped because its outcomes cannot be written.
+    HomeStopped,
+}
+
+impl Receipt {
+    /// A new obligation. `seq` is the ledger's delivery sequence for that source, `bytes` the record's size.
+    pub fn new(source: Coordinates, epoch: u32, seq: u64, bytes: u32) -> Self {
+        Self { source, epoch, seq, bytes, live: true }
+    }
+
+    /// The record it stands for.
+    #[must_use]
+    pub fn source(&self) -> Coordinates {
+        self.source
+    }
+
+    /// The ownership period it was issued in.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Its outcome is durable at `outcome_offset`.
+    #[must_use]
+    pub fn settle(mut self, outcome_offset: i64) -> Settled {
+        self.live = false;
+        Settled { source: self.source, epoch: self.epoch, seq: self.seq, bytes: self.bytes, outcome_offset }
+    }
+
+    /// Gives it back unmet.
+    #[must_use]
+    pub fn abandon(mut self, why: Why) -> Abandoned {
+        self.live = false;
+        Abandoned { source: self.source, epoch: self.epoch, bytes: self.bytes, why }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Coordinates { lane, home, offset } = self.source;
+        write!(f, "{lane}/{home}@{offset} epoch {}", self.epoch)
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if self.live {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+            assert!(
+                !cfg!(feature = "strict") || std::thread::panicking(),
+                "receipt dropped unsettled: {self:?}; settle it or abandon it by name"
+            );
+        }
+    }
+}
+
+/// What goes back to the ledgers' owner.
+#[derive(Debug)]
+pub enum Back {
+    /// Durable.
+    Settled(Settled),
+    /// Given back unmet.
+    Abandoned(Abandoned),
+    /// The broker refuses this home's records for good: it must stop.
+    HomeRefused {
+        /// The home.
+        home: Home,
+        /// What the broker said, and what to do.
+        error: String,
+    },
+}

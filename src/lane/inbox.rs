@@ -1,0 +1,38 @@
+//! What intake hands to a shard, and which shard gets which job.
+//!
+//! Why: jobs of one ordering key, or else of one recipient, meet in one place, so order and per-recipient
+//! rules need no lock.
+//! Must not know: what a shard does with it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::job::receipt::Why;
+use crate::job::{Home, Job, Malformed, Spec};
+
+/// A message to a shard.
+#[derive(Debug)]
+pub enum ToShard {
+    /// New jobs.
+    Jobs(Vec<Job>),
+    /// Records that are none, to be settled as such.
+    Malformed(Vec<Malformed>),
+    /// Give back every job of this home that is not at a provider now.
+    Purge {
+        /// The home.
+        home: Home,
+        /// Why.
+        why: Why,
+    },
+}
+
+/// The shard of a job, of `shards`. The same in every run.
+#[must_use]
+pub fn shard_of(spec: &Spec<'_>, shards: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    match &spec.ordering_key {
+        Some(key) => key.hash(&mut hasher),
+        None => spec.to.hash(&mut hasher),
+    }
+    let shards = u64::try_from(shards.max(1)).unwrap_or(u64::MAX);
+    usize::try_from(hasher.finish() % shards).unwrap_or(0)
+}

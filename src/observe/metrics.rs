@@ -1,0 +1,209 @@
+//! The metric catalogue: every name, type, help text and label.
+//!
+//! Why: one list to read, one snapshot test to hold it. Durations are seconds, sizes bytes, counters end in
+//! `_total` (Prometheus naming conventions).
+//! Must not know: who counts.
+
+use prometheus::{
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// Every metric of the daemon.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Records read.
+    pub jobs: IntCounterVec,
+    /// Requests by verdict.
+    pub attempts: IntCounterVec,
+    /// Jobs in those requests.
+    pub attempted_jobs: IntCounterVec,
+    /// Outcomes made durable.
+    pub outcomes: IntCounterVec,
+    /// Requests at the provider.
+    pub in_flight_requests: IntGaugeVec,
+    /// Jobs whose receipts are out.
+    pub in_flight_jobs: IntGaugeVec,
+    /// Jobs queued for a provider.
+    pub lane_depth: IntGaugeVec,
+    /// Age of the oldest of them.
+    pub lane_head_age: GaugeVec,
+    /// Units granted.
+    pub gate_granted: IntCounterVec,
+    /// What a limit lets through in the long run.
+    pub gate_rate: GaugeVec,
+    /// Time from ask to grant.
+    pub gate_wait: HistogramVec,
+    /// Time until a stop ends.
+    pub gate_stopped: GaugeVec,
+    /// Request written to reply read.
+    pub vendor_latency: HistogramVec,
+    /// Broker timestamp to accepted.
+    pub accept_latency: HistogramVec,
+    /// Records not read yet.
+    pub lag: IntGaugeVec,
+    /// Records read and not committable yet.
+    pub uncommitted: IntGaugeVec,
+    /// Outcome handed over to outcome durable.
+    pub settle_latency: HistogramVec,
+    /// Outcomes that had to be produced again.
+    pub settle_retries: IntCounter,
+    /// Homes owned.
+    pub homes_owned: IntGauge,
+    /// Homes stopped because of an error that does not heal.
+    pub homes_stopped: IntGauge,
+    /// Offset commits by result.
+    pub commits: IntCounterVec,
+    /// Time left on the lease.
+    pub lease_remaining: Gauge,
+    /// Receipts dropped unsettled.
+    pub receipts_dropped: IntGauge,
+}
+
+/// Bucket bounds for anything from a fast local call to a vendor's time-out, in seconds.
+const LATENCY: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+
+impl Metrics {
+    /// Registers the catalogue.
+    ///
+    /// # Errors
+    /// When two entries clash: a defect of this file.
+    #[expect(clippy::too_many_lines, reason = "a catalogue: one entry after the other")]
+    pub fn new() -> prometheus::Result<Self> {
+        let r = Registry::new();
+        let build = gauge(&r, "build_info", "Constant 1; the version is the label.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Self {
+            jobs: counter(&r, "jobs_total", "Records read from a lane's jobs topic.", &["lane"])?,
+            attempts: counter(
+                &r,
+                "attempts_total",
+                "Requests to a provider, by what it said.",
+                &["provider", "lane", "verdict"],
+            )?,
+            attempted_jobs: counter(
+                &r,
+                "attempted_jobs_total",
+                "Jobs carried by those requests, by what the provider said.",
+                &["provider", "lane", "verdict"],
+            )?,
+            outcomes: counter(&r, "outcomes_total", "Terminal outcomes made durable.", &["lane", "outcome", "reason"])?,
+            in_flight_requests: gauge(&r, "in_flight_requests", "Requests at the provider now.", &["provider"])?,
+            in_flight_jobs: gauge(&r, "in_flight_jobs", "Jobs read and not settled yet.", &["lane"])?,
+            lane_depth: gauge(&r, "lane_depth_jobs", "Jobs queued for a provider.", &["provider", "lane", "shard"])?,
+            lane_head_age: fgauge(
+                &r,
+                "lane_head_age_seconds",
+                "How long the oldest queued job waits.",
+                &["provider", "lane", "shard"],
+            )?,
+            gate_granted: counter(
+                &r,
+                "gate_granted_total",
+                "Units granted by a provider's gate; its rate over peakpost_gate_rate is the bucket's utilisation.",
+                &["provider", "unit"],
+            )?,
+            gate_rate: fgauge(
+                &r,
+                "gate_rate",
+                "Units per second that a limit lets through in the long run.",
+                &["provider", "unit", "limit"],
+            )?,
+            gate_wait: histogram(
+                &r,
+                "gate_wait_seconds",
+                "Time from asking a gate to its permit.",
+                &["provider", "lane"],
+            )?,
+            gate_stopped: fgauge(
+                &r,
+                "gate_stopped_seconds",
+                "Time until a provider's stop ends; 0 when it runs.",
+                &["provider"],
+            )?,
+            vendor_latency: histogram(
+                &r,
+                "vendor_latency_seconds",
+                "Time from sending a request to its whole reply.",
+                &["provider"],
+            )?,
+            accept_latency: histogram(
+                &r,
+                "accept_latency_seconds",
+                "Time from a job's Kafka timestamp to its acceptance by the provider.",
+                &["lane"],
+            )?,
+            lag: gauge(&r, "lag_records", "Records in owned partitions not read yet.", &["lane"])?,
+            uncommitted: gauge(&r, "uncommitted_records", "Records read and not committable yet.", &["lane"])?,
+            settle_latency: histogram(&r, "settle_latency_seconds", "Time from an outcome to its durability.", &[])?,
+            settle_retries: register(
+                &r,
+                IntCounter::with_opts(opts("settle_retries_total", "Outcome records produced again after an error."))?,
+            )?,
+            homes_owned: register(&r, IntGauge::with_opts(opts("homes_owned", "Partitions this instance owns."))?)?,
+            homes_stopped: register(
+                &r,
+                IntGauge::with_opts(opts(
+                    "homes_stopped",
+                    "Owned partitions stopped by an error that does not heal; see the log.",
+                ))?,
+            )?,
+            commits: counter(&r, "commits_total", "Offset commits by result.", &["result"])?,
+            lease_remaining: register(
+                &r,
+                Gauge::with_opts(opts(
+                    "lease_remaining_seconds",
+                    "Time for which this instance may still send without another commit.",
+                ))?,
+            )?,
+            receipts_dropped: register(
+                &r,
+                IntGauge::with_opts(opts(
+                    "receipts_dropped",
+                    "Jobs forgotten by a defect since start. Alert on anything but 0.",
+                ))?,
+            )?,
+            registry: r,
+        })
+    }
+
+    /// The exposition text (version 0.0.4).
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.receipts_dropped.set(i64::try_from(crate::job::receipt::dropped_unsettled()).unwrap_or(i64::MAX));
+        let mut out = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+            Err(e) => format!("# metrics cannot be rendered: {e}\n"),
+        }
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("peakpost")
+}
+
+fn register<M: prometheus::core::Collector + Clone + 'static>(r: &Registry, metric: M) -> prometheus::Result<M> {
+    r.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counter(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    register(r, IntCounterVec::new(opts(name, help), labels)?)
+}
+
+fn gauge(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    register(r, IntGaugeVec::new(opts(name, help), labels)?)
+}
+
+fn fgauge(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    register(r, GaugeVec::new(opts(name, help), labels)?)
+}
+
+fn histogram(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
+    let opts = HistogramOpts::from(opts(name, help)).buckets(LATENCY.to_vec());
+    register(r, HistogramVec::new(opts, labels)?)
+}

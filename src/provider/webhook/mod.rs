@@ -1,0 +1,184 @@
+//! Generic webhook: one signed JSON POST per job, to the job's URL or to a fixed gateway.
+//!
+//! Why: the in-house push gateway, the partner's endpoint, the vendor without a folder of its own. Signed by
+//! Standard Webhooks 1.0 (`webhook-id`, `webhook-timestamp`, `webhook-signature: v1,…`), so receivers have
+//! libraries for it; the id is the same on every attempt, so receivers can turn repeats away.
+//! Must not know: where it may connect to (`wire::guard` decides).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use ring::hmac;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Reply, Request, generic_verdict};
+use crate::job::{Content, Job, Wall};
+use crate::outcome::{Code, Said, Verdict};
+
+/// One webhook account: a signing key, and a fixed URL if it is a gateway.
+pub struct Webhook {
+    key: hmac::Key,
+    gateway: Option<String>,
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook").field("gateway", &self.gateway).finish_non_exhaustive()
+    }
+}
+
+/// What a gateway receives: the job's message without the line's own fields. A plain webhook receives the
+/// job's content alone, as upstream wrote it.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    id: &'a str,
+    tenant: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    campaign: Option<&'a str>,
+    channel: &'static str,
+    lane: &'static str,
+    to: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+    content: &'a RawValue,
+}
+
+impl Webhook {
+    /// An account that signs with `secret`: `whsec_` and base64 of 24 to 64 bytes (Standard Webhooks), and
+    /// posts to `gateway` if given, else to each job's own URL.
+    ///
+    /// # Errors
+    /// When the secret has another form.
+    pub fn new(secret: &str, gateway: Option<String>) -> Result<Self, String> {
+        let bytes = secret
+            .strip_prefix("whsec_")
+            .and_then(|b64| STANDARD.decode(b64).ok())
+            .filter(|bytes| (24..=64).contains(&bytes.len()))
+            .ok_or("the signing secret is not `whsec_` and base64 of 24 to 64 bytes; hint: `echo whsec_$(openssl rand -base64 32)`")?;
+        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), gateway })
+    }
+
+    /// `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body` (Standard Webhooks 1.0).
+    #[must_use]
+    pub fn signature(&self, id: &str, timestamp: &str, body: &[u8]) -> String {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+            context.update(part);
+        }
+        format!("v1,{}", STANDARD.encode(context.sign()))
+    }
+
+    /// Puts one job into a request.
+    ///
+    /// # Errors
+    /// When a value cannot stand in an HTTP header.
+    pub fn encode(&self, job: &Job, now: Wall) -> Result<Request, Said> {
+        let spec = job.spec();
+        let body = match (&self.gateway, &spec.content) {
+            (None, Content::Webhook(raw)) => Bytes::copy_from_slice(raw.get().as_bytes()),
+            _ => Self::envelope(job)?,
+        };
+        let id = message_id(job);
+        let timestamp = now.0.div_euclid(1000).to_string();
+        let mut headers = HeaderMap::with_capacity(6 + spec.headers.len());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert("webhook-signature", value(&self.signature(&id, &timestamp, &body))?);
+        headers.insert("webhook-id", value(&id)?);
+        headers.insert("webhook-timestamp", value(&timestamp)?);
+        for (name, text) in &spec.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| Said::new(Code::Invalid, &e.to_string()))?;
+            headers.insert(name, value(text)?);
+        }
+        let url = self.gateway.clone().unwrap_or_else(|| spec.to.to_string());
+        Ok(Request { url, headers, body })
+    }
+
+    fn envelope(job: &Job) -> Result<Bytes, Said> {
+        let spec = job.spec();
+        // The content is the contract's own object, already known to be valid JSON.
+        let content = raw_content(job.bytes()).ok_or_else(|| Said::new(Code::Invalid, "the job has no content"))?;
+        let envelope = Envelope {
+            id: &spec.id,
+            tenant: &spec.tenant,
+            campaign: spec.campaign.as_deref(),
+            channel: spec.channel.as_str(),
+            lane: job.lane.as_str(),
+            to: &spec.to,
+            from: spec.from.as_deref(),
+            content,
+        };
+        serde_json::to_vec(&envelope).map(Bytes::from).map_err(|e| Said::new(Code::Invalid, &e.to_string()))
+    }
+
+    /// Reads a reply: any 2xx is a yes; 404 and 410 say that this endpoint is gone.
+    #[must_use]
+    pub fn decode(&self, reply: &Reply, now: Wall) -> Verdict {
+        let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(200)]);
+        let refused = |code| Verdict::Refused(Said::new(code, &format!("HTTP {}: {text}", reply.status)));
+        match (reply.status, &self.gateway) {
+            (200..=299, _) => Verdict::Accepted { vendor_id: None },
+            (503, _) if super::retry_after(reply, now).is_some() => Verdict::Throttled {
+                wait: super::retry_after(reply, now),
+                scope: self.throttle_scope(),
+                said: Said::new(Code::RateLimit, &format!("HTTP 503: {text}")),
+            },
+            (429, _) => Verdict::Throttled {
+                wait: super::retry_after(reply, now),
+                scope: self.throttle_scope(),
+                said: Said::new(Code::RateLimit, &format!("HTTP 429: {text}")),
+            },
+            // Without a gateway every job has its own endpoint: what one says is not the provider's word.
+            (404 | 410, None) => refused(Code::BadRecipient),
+            (300..=399 | 401 | 403 | 405 | 406 | 415, None) => refused(Code::Endpoint),
+            _ => generic_verdict(reply, &format!("HTTP {}: {text}", reply.status), now),
+        }
+    }
+
+    /// Whether each job names its own URL.
+    #[must_use]
+    pub fn job_names_endpoint(&self) -> bool {
+        self.gateway.is_none()
+    }
+
+    fn throttle_scope(&self) -> crate::outcome::Scope {
+        match self.gateway {
+            Some(_) => crate::outcome::Scope::Provider,
+            None => crate::outcome::Scope::Recipient,
+        }
+    }
+}
+
+/// Digits of percent-encoding (RFC 3986 §2.1 recommends upper case).
+const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+
+/// `tenant/id`, the same on every attempt; what is not printable ASCII is percent-encoded, and so are dots: the
+/// signed text is divided by dots, and upstream writes the id (Standard Webhooks 1.0, signature scheme).
+#[must_use]
+pub fn message_id(job: &Job) -> String {
+    let spec = job.spec();
+    let mut out = String::with_capacity(spec.tenant.len() + 1 + spec.id.len());
+    for b in spec.tenant.bytes().chain(*b"/").chain(spec.id.bytes()) {
+        match b {
+            b'%' | b'.' | 0..=0x20 | 0x7f.. => out.extend(['%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]),
+            _ => out.push(char::from(b)),
+        }
+    }
+    out
+}
+
+fn value(text: &str) -> Result<HeaderValue, Said> {
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| Said::new(Code::Invalid, "a header value is not allowed in HTTP"))
+}
+
+/// The `content` member of a record that passed the contract.
+fn raw_content(bytes: &[u8]) -> Option<&RawValue> {
+    #[derive(serde::Deserialize)]
+    struct OnlyContent<'a> {
+        #[serde(borrow)]
+        content: &'a RawValue,
+    }
+    serde_json::from_slice::<OnlyContent<'_>>(bytes).ok().map(|only| only.content)
+}

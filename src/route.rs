@@ -1,0 +1,39 @@
+//! Which provider may carry a job.
+//!
+//! Why: what carries what is the operator's table, read top to bottom, so that it can be read at 3 a.m.
+//! Must not know: whether a provider has room or is well (`gate` does).
+
+use crate::job::{Channel, Lane};
+
+/// A provider's position in the configuration.
+pub type ProviderId = usize;
+
+/// One line of the table. An absent condition fits everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Jobs of this channel …
+    pub channel: Channel,
+    /// … of this tenant …
+    pub tenant: Option<String>,
+    /// … in this lane …
+    pub lane: Option<Lane>,
+    /// … go here.
+    pub provider: ProviderId,
+}
+
+/// The table.
+#[derive(Clone, Debug, Default)]
+pub struct Routes(pub Vec<Route>);
+
+impl Routes {
+    /// The first line that fits.
+    #[must_use]
+    pub fn find(&self, channel: Channel, tenant: &str, lane: Lane) -> Option<ProviderId> {
+        let fits = |route: &&Route| {
+            route.channel == channel
+                && route.tenant.as_deref().is_none_or(|t| t == tenant)
+                && route.lane.is_none_or(|l| l == lane)
+        };
+        self.0.iter().find(fits).map(|route| route.provider)
+    }
+}

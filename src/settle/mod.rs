@@ -1,0 +1,156 @@
+//! Makes outcomes durable, then returns the receipt.
+//!
+//! Why: a job is done when its outcome is acknowledged by all in-sync replicas, and not a moment earlier. One
+//! thread owns the producer; sending is never repeated because recording failed. What cannot be sent is
+//! written to the dead topic first and gets its outcome second, so a crash between the two leaves a second
+//! dead letter, never none.
+//! Must not know: why an outcome is what it is, ledgers, offsets of jobs topics beyond the receipt.
+
+mod letter;
+mod producer;
+mod stage;
+
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use crate::job::receipt::{Abandoned, Back};
+use crate::job::topic::Topics;
+use crate::job::{Job, Malformed, Receipt, Wall};
+use crate::observe::{Clock, Metrics};
+use crate::outcome::Outcome;
+
+/// Batches on their way to the settle thread. It always takes them in, so this is passing room, not a store.
+const INBOX: usize = 1024;
+
+/// How the producer is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// librdkafka properties common to every client (brokers, TLS, SASL).
+    pub client: Vec<(String, String)>,
+    /// Topic names.
+    pub topics: Topics,
+    /// Longest gathering of outcomes into one produce request.
+    pub linger: Duration,
+    /// Most records in the producer's queue: at least the jobs that can be in memory.
+    pub queue_max: usize,
+}
+
+/// One job that is through.
+#[derive(Debug)]
+pub struct Settlement {
+    /// What is settled.
+    pub subject: Subject,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The provider that had the last word.
+    pub provider: Option<std::sync::Arc<str>>,
+    /// When it was decided.
+    pub at: Wall,
+    /// The same on the monotonic clock.
+    pub decided: Instant,
+}
+
+/// A job, or a record that is none.
+#[derive(Debug)]
+pub enum Subject {
+    /// A job.
+    Job(Job),
+    /// A record that failed the contract.
+    Malformed(Box<Malformed>),
+}
+
+impl Subject {
+    fn receipt(&self) -> &Receipt {
+        match self {
+            Self::Job(job) => &job.receipt,
+            Self::Malformed(malformed) => &malformed.incoming.receipt,
+        }
+    }
+
+    fn into_receipt(self) -> Receipt {
+        match self {
+            Self::Job(job) => job.into_receipt(),
+            Self::Malformed(malformed) => malformed.incoming.receipt,
+        }
+    }
+}
+
+/// Where the rooms before this one hand over what is through.
+#[derive(Clone, Debug)]
+pub struct Settler {
+    to_thread: Sender<Vec<Settlement>>,
+    back: Sender<Vec<Back>>,
+    wake: std::thread::Thread,
+}
+
+impl Settler {
+    /// Hands over a batch.
+    pub fn settle(&self, batch: Vec<Settlement>) {
+        if batch.is_empty() {
+            return;
+        }
+        // The thread ends only after every sender is gone, so this cannot fail while the daemon lives.
+        if let Err(lost) = self.to_thread.send(batch) {
+            let why = crate::job::receipt::Why::Shutdown;
+            self.give_back(lost.0.into_iter().map(|s| s.subject.into_receipt().abandon(why)).collect());
+        }
+    }
+
+    /// Gives receipts back unmet.
+    pub fn give_back(&self, abandoned: Vec<Abandoned>) {
+        if abandoned.is_empty() {
+            return;
+        }
+        // Without a receiver there is no ledger left that could count them.
+        let _gone = self.back.send(abandoned.into_iter().map(Back::Abandoned).collect());
+        self.wake.unpark();
+    }
+}
+
+/// The settle thread and its ends.
+#[derive(Debug)]
+pub struct Settling {
+    /// For everyone who settles.
+    pub settler: Settler,
+    /// Ends when every settler is gone and all is written; an error is fatal for the daemon.
+    pub thread: std::thread::JoinHandle<Result<(), String>>,
+}
+
+/// Room for answers to the ledgers' owner, in batches.
+const OUTBOX: usize = 4096;
+
+/// The channel on which receipts go back; its receiver belongs to intake.
+#[must_use]
+pub fn back_channel() -> (Sender<Vec<Back>>, Receiver<Vec<Back>>) {
+    bounded(OUTBOX)
+}
+
+/// What the settle thread talks to.
+#[derive(Debug)]
+pub struct Links {
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+    /// Where receipts go back to …
+    pub back: Sender<Vec<Back>>,
+    /// … and the thread that reads there.
+    pub wake: std::thread::Thread,
+}
+
+/// Starts the settle thread.
+///
+/// # Errors
+/// When the producer cannot be made.
+pub fn start(config: &Config, links: Links) -> Result<Settling, String> {
+    let (to_thread, inbox) = bounded(INBOX);
+    let settler = Settler { to_thread, back: links.back.clone(), wake: links.wake.clone() };
+    let producer = producer::Producer::new(config)?;
+    let stage = stage::Stage::new(config.topics.clone(), producer, links);
+    let thread = std::thread::Builder::new()
+        .name("settle".to_owned())
+        .spawn(move || stage.run(&inbox))
+        .map_err(|e| format!("cannot start the settle thread: {e}"))?;
+    Ok(Settling { settler, thread })
+}

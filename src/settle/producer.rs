@@ -1,0 +1,152 @@
+//! The idempotent producer behind the settle thread.
+//!
+//! Why: acknowledged means written by all in-sync replicas; an expiry in flight may have been written, so it
+//! is produced again (readers know records by source, a second one changes nothing).
+//! Must not know: what the records say.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+
+use super::Config;
+use crate::observe::logs;
+
+/// What became of one produced record.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    /// The number given to `send`.
+    pub(super) slot: usize,
+    /// Its offset, or why there is none.
+    pub(super) result: Result<i64, Failure>,
+}
+
+/// Why a record was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It may work another time.
+    Passing(String),
+    /// The broker will never take it.
+    ForGood(String),
+}
+
+/// Collects delivery reports; the settle thread polls, so the lock is never contended.
+#[derive(Default)]
+struct Reports(Mutex<Vec<Delivered>>);
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        logs::kafka(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(target: "peakpost::settle", %error, reason, "producer error");
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
+        let result = match result {
+            Ok(message) => Ok(message.offset()),
+            Err((error, _)) => Err(judge(error)),
+        };
+        if let Ok(mut reports) = self.0.lock() {
+            reports.push(Delivered { slot, result });
+        }
+    }
+}
+
+fn judge(error: &KafkaError) -> Failure {
+    use RDKafkaErrorCode as Code;
+    let text = error.to_string();
+    match error.rdkafka_error_code() {
+        Some(
+            Code::MessageSizeTooLarge
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::InvalidTopic
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicOrPartition
+            | Code::PolicyViolation
+            | Code::InvalidRequiredAcks,
+        ) => Failure::ForGood(text),
+        _ => Failure::Passing(text),
+    }
+}
+
+/// One record to produce.
+pub(super) struct Record<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) key: &'a [u8],
+    pub(super) payload: &'a [u8],
+    pub(super) headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    pub(super) slot: usize,
+}
+
+pub(super) struct Producer {
+    inner: BaseProducer<Reports>,
+}
+
+impl Producer {
+    pub(super) fn new(config: &Config) -> Result<Self, String> {
+        let mut client = ClientConfig::new();
+        for (key, value) in &config.client {
+            client.set(key, value);
+        }
+        client
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.timeout.ms", "600000")
+            .set("compression.type", "lz4")
+            .set("linger.ms", config.linger.as_millis().to_string())
+            .set("batch.num.messages", "10000")
+            .set("queue.buffering.max.messages", config.queue_max.to_string())
+            .set("queue.buffering.max.kbytes", "262144")
+            .set("socket.keepalive.enable", "true");
+        let inner = BaseProducer::from_config_and_context(&client, Reports::default())
+            .map_err(|e| format!("cannot make the outcomes producer: {e}"))?;
+        Ok(Self { inner })
+    }
+
+    /// Takes a record into the queue. `false`: the queue is full, ask again after a poll.
+    pub(super) fn send(&self, record: &Record<'_>) -> Result<bool, Failure> {
+        let mut base = BaseRecord::with_opaque_to(record.topic, record.slot)
+            .partition(record.partition)
+            .key(record.key)
+            .payload(record.payload);
+        if !record.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            base = base.headers(
+                record.headers.iter().fold(headers, |h, (key, value)| h.insert(Header { key, value: *value })),
+            );
+        }
+        match self.inner.send(base) {
+            Ok(()) => Ok(true),
+            Err((e, _)) if e.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => Ok(false),
+            Err((e, _)) => Err(judge(&e)),
+        }
+    }
+
+    /// Serves delivery reports without waiting, into `out`.
+    pub(super) fn poll(&self, out: &mut Vec<Delivered>) {
+        self.inner.poll(Duration::ZERO);
+        if let Ok(mut reports) = self.inner.context().0.lock() {
+            out.append(&mut reports);
+        }
+    }
+
+    /// The fatal error of an idempotent producer, if it has one: nothing more can be produced with it.
+    pub(super) fn fatal(&self) -> Option<String> {
+        self.inner.client().fatal_error().map(|(code, text)| format!("{code:?}: {text}"))
+    }
+}

@@ -1,0 +1,228 @@
+//! The settle thread: takes settlements in, produces their records, gives receipts back when acknowledged.
+//!
+//! Why: one owner for everything that is on its way to durable, so that no two threads can disagree about it.
+//! Must not know: how records look (`letter`) or travel (`producer`).
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use slab::Slab;
+
+use super::letter;
+use super::producer::{Delivered, Failure, Producer, Record};
+use super::{Links, Settlement};
+use crate::job::Home;
+use crate::job::receipt::{Back, Why};
+use crate::job::topic::Topics;
+use crate::outcome::Kind;
+
+/// How long the thread sleeps for new work while records are out: the resolution of settle latency.
+const TICK: Duration = Duration::from_millis(1);
+/// How long it sleeps when nothing is out.
+const IDLE: Duration = Duration::from_millis(100);
+/// How long a record waits before it is produced again.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Which of its records a settlement needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    Dead,
+    Outcome,
+}
+
+#[derive(Debug)]
+struct Entry {
+    settlement: Settlement,
+    needs: Needs,
+}
+
+pub(super) struct Stage {
+    topics: Topics,
+    outcomes: String,
+    dead: String,
+    producer: Producer,
+    links: Links,
+    entries: Slab<Entry>,
+    /// Slots whose next record is not with the producer yet.
+    backlog: VecDeque<usize>,
+    /// Slots that failed, and when they are produced again.
+    again: VecDeque<(Instant, usize)>,
+    refused: BTreeSet<Home>,
+    outbox: Vec<Back>,
+    buffer: Vec<u8>,
+}
+
+impl Stage {
+    pub(super) fn new(topics: Topics, producer: Producer, links: Links) -> Self {
+        Self {
+            outcomes: topics.outcomes(),
+            dead: topics.dead(),
+            topics,
+            producer,
+            links,
+            entries: Slab::new(),
+            backlog: VecDeque::new(),
+            again: VecDeque::new(),
+            refused: BTreeSet::new(),
+            outbox: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Runs until every sender is gone and everything is written.
+    pub(super) fn run(mut self, inbox: &Receiver<Vec<Settlement>>) -> Result<(), String> {
+        let mut open = true;
+        let mut delivered = Vec::new();
+        while open || !self.entries.is_empty() || !self.outbox.is_empty() {
+            open = self.take_in(inbox, open);
+            self.produce();
+            self.producer.poll(&mut delivered);
+            for report in delivered.drain(..) {
+                self.delivered(report);
+            }
+            self.send_back();
+            if let Some(fatal) = self.producer.fatal() {
+                return Err(format!("the outcomes producer failed for good: {fatal}; hint: restart, nothing is lost"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for work, but only as long as nothing else is to be done.
+    fn take_in(&mut self, inbox: &Receiver<Vec<Settlement>>, open: bool) -> bool {
+        let wait = if self.entries.is_empty() && self.outbox.is_empty() { IDLE } else { TICK };
+        if !open {
+            std::thread::park_timeout(TICK);
+            return false;
+        }
+        match inbox.recv_timeout(wait) {
+            Ok(batch) => self.accept(batch),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        while let Ok(batch) = inbox.try_recv() {
+            self.accept(batch);
+        }
+        true
+    }
+
+    fn accept(&mut self, batch: Vec<Settlement>) {
+        for settlement in batch {
+            let needs = if settlement.outcome.kind == Kind::Dead { Needs::Dead } else { Needs::Outcome };
+            let slot = self.entries.insert(Entry { settlement, needs });
+            self.backlog.push_back(slot);
+        }
+    }
+
+    fn produce(&mut self) {
+        if let Some(&(due, _)) = self.again.front()
+            && due <= self.links.clock.mono()
+        {
+            self.backlog.extend(self.again.drain(..).map(|(_, slot)| slot));
+        }
+        while let Some(slot) = self.backlog.pop_front() {
+            match self.produce_one(slot) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.backlog.push_front(slot);
+                    return;
+                }
+                Err(failure) => self.failed(slot, failure),
+            }
+        }
+    }
+
+    fn produce_one(&mut self, slot: usize) -> Result<bool, Failure> {
+        let Entry { settlement, needs } = &self.entries[slot];
+        let source = settlement.subject.receipt().source();
+        let partition = i32::from(source.home);
+        let key = match &settlement.subject {
+            super::Subject::Job(job) => job.spec().id.as_bytes(),
+            super::Subject::Malformed(_) => &[],
+        };
+        match needs {
+            Needs::Dead => {
+                let letter = letter::dead(settlement, &self.topics);
+                let headers = letter.headers();
+                self.producer.send(&Record {
+                    topic: &self.dead,
+                    partition,
+                    key,
+                    payload: &letter.payload,
+                    headers,
+                    slot,
+                })
+            }
+            Needs::Outcome => {
+                self.buffer.clear();
+                letter::outcome(settlement, &self.topics, &mut self.buffer);
+                let headers = Vec::new();
+                self.producer.send(&Record {
+                    topic: &self.outcomes,
+                    partition,
+                    key,
+                    payload: &self.buffer,
+                    headers,
+                    slot,
+                })
+            }
+        }
+    }
+
+    fn delivered(&mut self, report: Delivered) {
+        let slot = report.slot;
+        match report.result {
+            Err(failure) => self.failed(slot, failure),
+            Ok(_) if self.entries[slot].needs == Needs::Dead => {
+                self.entries[slot].needs = Needs::Outcome;
+                self.backlog.push_back(slot);
+            }
+            Ok(offset) => {
+                let Entry { settlement, .. } = self.entries.remove(slot);
+                let lane = settlement.subject.receipt().source().lane.as_str();
+                let labels = [lane, settlement.outcome.kind.as_str(), settlement.outcome.reason.as_str()];
+                self.links.metrics.outcomes.with_label_values(&labels).inc();
+                let took = self.links.clock.mono().saturating_duration_since(settlement.decided).as_secs_f64();
+                self.links.metrics.settle_latency.with_label_values::<&str>(&[]).observe(took);
+                self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset)));
+            }
+        }
+    }
+
+    fn failed(&mut self, slot: usize, failure: Failure) {
+        match failure {
+            Failure::Passing(error) => {
+                self.links.metrics.settle_retries.inc();
+                tracing::warn!(target: "peakpost::settle", error, "outcome not acknowledged; producing it again");
+                self.again.push_back((self.links.clock.mono() + AGAIN, slot));
+            }
+            Failure::ForGood(error) => {
+                let receipt = self.entries.remove(slot).settlement.subject.into_receipt();
+                let home = receipt.source().home;
+                self.outbox.push(Back::Abandoned(receipt.abandon(Why::HomeStopped)));
+                if self.refused.insert(home) {
+                    tracing::error!(
+                        target: "peakpost::settle",
+                        home, error,
+                        "the broker refuses this home's outcomes for good: the home stops; hint: `peakpost topics create`, \
+                         then check the topics' ACLs and max.message.bytes, then restart"
+                    );
+                    self.outbox.push(Back::HomeRefused { home, error });
+                }
+            }
+        }
+    }
+
+    /// Hands receipts back. Never waits: the other side may be waiting for this thread.
+    fn send_back(&mut self) {
+        if self.outbox.is_empty() {
+            return;
+        }
+        match self.links.back.try_send(std::mem::take(&mut self.outbox)) {
+            Ok(()) => self.links.wake.unpark(),
+            Err(crossbeam::channel::TrySendError::Full(kept)) => self.outbox = kept,
+            Err(crossbeam::channel::TrySendError::Disconnected(_)) => {}
+        }
+    }
+}

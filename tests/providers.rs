@@ -1,0 +1,13 @@
+//! What each vendor is told and what its replies mean, held against files; what may be connected to.
+//!
+//! Why: these folders are the only place where a vendor's words are known, so every documented reply stands in
+//! `tests/data/providers/<vendor>/replies.toml` with its verdict, and every kind of request beside it.
+
+mod providers {
+    mod accounts;
+    mod guard;
+    mod properties;
+    mod replies;
+    mod requests;
+    mod support;
+}
