@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::{Stop, load};
 use crate::job::{Lane, parse};
+use crate::observe::kafka;
 
 /// Faulty lines shown before the rest is only counted.
 const SHOWN: usize = 20;
@@ -143,10 +144,7 @@ fn send_all(
     lines: u64,
     note: &Note,
 ) -> Result<(), Stop> {
-    let mut settings = ClientConfig::new();
-    for (key, value) in client {
-        settings.set(key, value);
-    }
+    let mut settings = kafka::client(client);
     settings.set("enable.idempotence", "true").set("linger.ms", "20").set("compression.type", "lz4");
     let unavailable =
         |e: &dyn std::fmt::Display| Stop::new(69, format!("enqueue: {e}; hint: run the same command again to go on"));

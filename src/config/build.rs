@@ -155,6 +155,7 @@ fn intake(c: &mut Collected, raw: &Raw, client: &[(String, String)], topics: &To
         commit_interval: c.duration("intake.commit_interval", &raw.intake.commit_interval),
         drain: c.duration("intake.drain", &raw.intake.drain),
         window_jobs: raw.intake.window_jobs.max(1),
+        restore_depth: i64::try_from(raw.intake.restore_depth).unwrap_or(i64::MAX),
         memory_bytes: c.or(quantity::bytes("intake.memory", &raw.intake.memory), 1 << 20),
     }
 }

@@ -61,6 +61,7 @@ pub(super) struct Intake {
     pub(super) commit_interval: String,
     pub(super) drain: String,
     pub(super) window_jobs: usize,
+    pub(super) restore_depth: usize,
     pub(super) memory: String,
 }
 

@@ -11,7 +11,9 @@ use tokio::sync::mpsc;
 use super::gatekeeper::ToGate;
 use super::shard::{Event, Shard};
 use super::{Now, split};
+use crate::job::receipt::Why;
 use crate::job::{Job, Lane, field};
+use crate::ledger::ownership::Standing;
 use crate::observe::attempt::Attempt;
 use crate::outcome::{Code, Kind, Outcome, Reason, Said, Scope, Verdict};
 use crate::provider::wire::WireError;
@@ -181,7 +183,7 @@ impl Shard {
             split::Next::Halves(halves) => {
                 for (key, jobs) in halves {
                     for job in jobs {
-                        self.lines[provider].queues[lane.index()].push(key, now.mono, job);
+                        self.requeue(provider, lane, key, job, now);
                     }
                 }
                 "split"
@@ -222,8 +224,27 @@ impl Shard {
                         now,
                     );
                 }
-                None => self.lines[provider].queues[lane.index()].push(key, now.mono, job),
+                None => self.requeue(provider, lane, key, job, now),
             }
+        }
+    }
+
+    /// Back into a queue, to be sent again at once.
+    fn requeue(&mut self, provider: ProviderId, lane: Lane, key: u64, job: Job, now: Now) {
+        if let Some(job) = self.keep(job, now) {
+            self.lines[provider].queues[lane.index()].push(key, now.mono, job);
+        }
+    }
+
+    /// A job that has come back from a provider and is not through. `None`: its home went while it was out, so
+    /// nobody would take it back later.
+    fn keep(&mut self, job: Job, now: Now) -> Option<Job> {
+        match self.ctx.ownership.standing(&job.receipt, now.mono) {
+            Standing::Gone => {
+                self.returned.push(job.into_receipt().abandon(Why::Revoked));
+                None
+            }
+            Standing::Ours | Standing::LeaseOut => Some(job),
         }
     }
 
@@ -269,7 +290,9 @@ impl Shard {
             }
             Next::Again { after, counted } => {
                 job.failures = job.failures.saturating_add(u16::from(counted));
-                self.waiting.push(now.mono + after, (Some(provider), job));
+                if let Some(job) = self.keep(job, now) {
+                    self.waiting.push(now.mono + after, (Some(provider), job));
+                }
                 true
             }
         }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::home::{Owned, Phase};
 use super::owner::{Leaving, Owner};
+use super::restore::{Progress, Span};
 use super::{Drained, FirstStart, after};
 use crate::job::receipt::Why;
 use crate::job::{Home, Job, Lane, Receipt};
@@ -17,6 +18,15 @@ use crate::ledger::Ledger;
 const ASK: std::time::Duration = std::time::Duration::from_secs(5);
 /// Wait before homes that could not be opened are tried again.
 const REOPEN: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Where a home starts.
+struct Start {
+    home: Home,
+    /// The next offset of each lane.
+    next: [i64; 2],
+    /// The outcomes that tell what was done above.
+    outcomes: Span,
+}
 
 impl Owner {
     pub(super) fn assigned(&mut self, homes: &[Home]) -> Result<(), String> {
@@ -35,72 +45,128 @@ impl Owner {
             self.assigned.remove(home);
             self.links.ownership.close(*home);
             self.purge(*home, Why::Revoked);
-            if let Some(Owned { phase: Phase::Live { .. }, .. }) = self.owned.remove(home) {
-                self.data.close(*home);
+            if let Some(owned) = self.owned.remove(home) {
+                self.end_reading(*home, &owned.phase);
             }
         }
         self.membership.let_go(homes)
     }
 
-    /// Finds start offsets for new homes and asks for their fence. Tried again until the broker answers.
+    /// Stops whatever reads for a home.
+    fn end_reading(&self, home: Home, phase: &Phase) {
+        match phase {
+            Phase::Live { .. } => self.data.close(home),
+            Phase::Restoring { .. } => self.restore.close(home),
+            Phase::Fencing { .. } | Phase::Closing | Phase::Stopped => {}
+        }
+    }
+
+    /// Moves a home to another phase. One that has not learnt what was done before is forgotten instead: a commit
+    /// of what it knows would hide the rest from the next owner.
+    fn end_as(&mut self, home: Home, phase: Phase) {
+        let Some(mut owned) = self.owned.remove(&home) else { return };
+        self.end_reading(home, &owned.phase);
+        if !matches!(owned.phase, Phase::Restoring { .. }) {
+            owned.phase = phase;
+            self.owned.insert(home, owned);
+        }
+    }
+
+    /// Brings new homes to life, a step at a time: where they start, what was done before, the fence, reading.
     pub(super) fn open_homes(&mut self, now: Instant) {
-        let new: Vec<Home> = self.assigned.iter().copied().collect();
-        if !new.is_empty() && self.reopen_at.is_none_or(|at| at <= now) {
-            match self.starts(&new) {
-                Ok(starts) => {
-                    for (home, start, outcomes_end) in starts {
-                        self.epoch += 1;
-                        let ledger = Ledger::new(home, self.epoch, start, outcomes_end);
-                        let phase = Phase::Fencing { commit: self.fence.hurry() };
-                        self.owned.insert(home, Owned { ledger, phase, start });
-                    }
-                    self.assigned.clear();
-                    self.reopen_at = None;
+        self.find_starts(now);
+        let restore = &self.restore;
+        let mut failed = Vec::new();
+        for (home, owned) in &mut self.owned {
+            let Phase::Restoring { reading } = &owned.phase else { continue };
+            match restore.read(reading, &mut owned.ledger) {
+                Progress::More => {}
+                Progress::Done => {
+                    restore.close(*home);
+                    owned.phase = Phase::Fencing { commit: self.fence.hurry() };
                 }
-                Err(error) => {
-                    tracing::warn!(target: "peakpost::intake", error, "homes cannot be opened yet; trying again");
-                    self.reopen_at = Some(after(now, REOPEN));
-                }
+                Progress::Failed(error) => failed.push((*home, error)),
             }
         }
         let fence = &self.fence;
         let fenced = |phase: &Phase| matches!(phase, Phase::Fencing { commit } if fence.reached(*commit));
-        let ready: Vec<Home> = self.owned.iter().filter(|(_, o)| fenced(&o.phase)).map(|(home, _)| *home).collect();
-        for home in ready {
-            let Some(owned) = self.owned.get_mut(&home) else { continue };
-            match self.data.open(home, owned.start) {
+        for (home, owned) in self.owned.iter_mut().filter(|(_, owned)| fenced(&owned.phase)) {
+            match self.data.open(*home, owned.start) {
                 Ok(queues) => {
-                    self.links.ownership.open(home, owned.ledger.epoch());
+                    self.links.ownership.open(*home, owned.ledger.epoch());
                     owned.phase = Phase::Live { queues };
                 }
-                Err(error) => self.stop_home(home, error),
+                Err(error) => failed.push((*home, error)),
             }
+        }
+        for (home, error) in failed {
+            self.stop_home(home, error);
         }
     }
 
-    /// Where reading starts in each of these homes: the committed offset; the first-start rule only in a topic
-    /// in which the group has never committed; the beginning in partitions that were added later.
-    fn starts(&self, new: &[Home]) -> Result<Vec<(Home, [i64; 2], i64)>, String> {
+    /// Finds start offsets for new homes. Tried again until the broker answers.
+    fn find_starts(&mut self, now: Instant) {
+        if self.assigned.is_empty() || self.reopen_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let opened = self.starts().and_then(|starts| {
+            for Start { home, next, outcomes } in &starts {
+                self.epoch += 1;
+                let ledger = Ledger::new(*home, self.epoch, *next, outcomes.end);
+                let phase = if outcomes.from < outcomes.end {
+                    Phase::Restoring { reading: self.restore.open(*home, *outcomes)? }
+                } else {
+                    Phase::Fencing { commit: self.fence.hurry() }
+                };
+                self.owned.insert(*home, Owned { ledger, phase, start: *next });
+                self.assigned.remove(home);
+            }
+            Ok(())
+        });
+        self.reopen_at = opened.err().map(|error| {
+            tracing::warn!(target: "peakpost::intake", error, "homes cannot be opened yet; trying again");
+            after(now, REOPEN)
+        });
+    }
+
+    /// Where reading starts in each new home: the committed offset; the first-start rule only in a topic in which
+    /// the group has never committed; the beginning in partitions that were added later. And which outcomes tell
+    /// what was done above it.
+    fn starts(&self) -> Result<Vec<Start>, String> {
         let topics = &self.config.topics;
-        let mut starts: Vec<(Home, [i64; 2], i64)> = new.iter().map(|home| (*home, [0; 2], 0)).collect();
+        let mut starts = Vec::new();
+        for &home in &self.assigned {
+            let (first, end) = self.membership.bounds(&topics.outcomes(), home, ASK)?;
+            starts.push((Start { home, next: [0; 2], outcomes: Span { from: end, end } }, first));
+        }
         for lane in Lane::ALL {
             let topic = topics.jobs(lane);
             let committed = self.membership.committed(topic, self.partitions, ASK)?;
-            for (home, start, _) in &mut starts {
-                start[lane.index()] = match committed.iter().find(|c| c.home == *home) {
-                    Some(c) => c.next,
-                    None => {
-                        let (first, end) = self.membership.bounds(topic, *home, ASK)?;
-                        let latest = committed.is_empty() && self.config.first_start == FirstStart::Latest;
-                        if latest { end } else { first }
-                    }
-                };
+            for (start, first_outcome) in &mut starts {
+                if let Some(c) = committed.iter().find(|c| c.home == start.home) {
+                    start.next[lane.index()] = c.next;
+                    let from = self.outcomes_from(c.outcomes_from, *first_outcome, start.outcomes.end);
+                    start.outcomes.from = start.outcomes.from.min(from);
+                    continue;
+                }
+                let (first, end) = self.membership.bounds(topic, start.home, ASK)?;
+                let latest = committed.is_empty() && self.config.first_start == FirstStart::Latest;
+                start.next[lane.index()] = if latest { end } else { first };
             }
         }
-        for (home, _, outcomes_end) in &mut starts {
-            *outcomes_end = self.membership.bounds(&topics.outcomes(), *home, ASK)?.1;
+        Ok(starts.into_iter().map(|(start, _)| start).collect())
+    }
+
+    /// From where outcomes are read: what the commit says, or back to the depth when it says nothing usable.
+    fn outcomes_from(&self, said: Option<i64>, first: i64, end: i64) -> i64 {
+        match said {
+            Some(from) if (first..=end).contains(&from) => from,
+            _ => {
+                let from = end.saturating_sub(self.config.restore_depth).max(first);
+                tracing::warn!(target: "peakpost::intake", ?said, first, end, from, "the commit does not say from where outcomes are read");
+                from
+            }
         }
-        Ok(starts)
     }
 
     /// Stops homes for good or for another owner: nothing new is read, what waits is given back.
@@ -109,30 +175,19 @@ impl Owner {
             self.assigned.remove(home);
             self.links.ownership.close(*home);
             self.purge(*home, why);
-            if let Some(owned) = self.owned.get_mut(home)
-                && !matches!(owned.phase, Phase::Stopped)
-            {
-                if matches!(owned.phase, Phase::Live { .. }) {
-                    self.data.close(*home);
-                }
-                owned.phase = Phase::Closing;
-            }
+            self.end_as(*home, Phase::Closing);
         }
         self.leaving = Some(Leaving { homes, deadline, commit: None });
     }
 
     pub(super) fn stop_home(&mut self, home: Home, error: String) {
-        let Some(owned) = self.owned.get_mut(&home) else { return };
         tracing::error!(
             target: "peakpost::intake", home, error,
             "home stopped: nothing of it is read or sent until a restart; other homes go on"
         );
-        if matches!(owned.phase, Phase::Live { .. }) {
-            self.data.close(home);
-        }
-        owned.phase = Phase::Stopped;
         self.links.ownership.close(home);
         self.purge(home, Why::HomeStopped);
+        self.end_as(home, Phase::Stopped);
         self.status.send_modify(|status| status.stopped.push((home, error)));
     }
 
@@ -183,6 +238,7 @@ impl Owner {
             self.owned.remove(home);
         }
         self.membership.let_go(&leaving.homes)?;
+        self.status.send_modify(|status| status.stopped.retain(|(home, _)| !leaving.homes.contains(home)));
         tracing::info!(target: "peakpost::intake", homes = ?leaving.homes, left, "let go");
         Ok(None)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rdkafka::Statistics;
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -20,7 +20,7 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::Config;
 use crate::job::{Home, Lane, topic::Topics};
-use crate::observe::{Metrics, logs};
+use crate::observe::{Metrics, kafka};
 
 /// How often lag is taken from the client's statistics.
 const STATISTICS: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ impl ClientContext for Context {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        logs::kafka(level, facility, message);
+        kafka::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -65,10 +65,7 @@ pub(super) struct Data {
 
 impl Data {
     pub(super) fn new(config: &Config, metrics: Metrics, homes: Home, wake: Thread) -> Result<Self, String> {
-        let mut client = ClientConfig::new();
-        for (key, value) in &config.client {
-            client.set(key, value);
-        }
+        let mut client = kafka::client(&config.client);
         // Fetched ahead by the client, per partition queue and before decompression; bounded beside our own
         // budget: a quarter of it, over all queues, at least enough for the largest record.
         let queues = usize::from(homes) * Lane::ALL.len();
@@ -84,8 +81,7 @@ impl Data {
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.wait.max.ms", "100")
             .set("check.crcs", "true")
-            .set("statistics.interval.ms", STATISTICS.as_millis().to_string())
-            .set("socket.keepalive.enable", "true");
+            .set("statistics.interval.ms", STATISTICS.as_millis().to_string());
         let context = Context { topics: config.topics.clone(), metrics };
         let mut consumer = BaseConsumer::from_config_and_context(&client, context)
             .map_err(|e| format!("cannot make the data consumer: {e}"))?;

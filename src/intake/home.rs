@@ -8,11 +8,14 @@ use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 
 use super::data::Queue;
+use super::restore::Reading;
 use crate::job::{Headers, Incoming, Job, Lane, Malformed, Wall};
 use crate::ledger::Ledger;
 
 /// Where a home stands.
 pub(super) enum Phase {
+    /// Learning what earlier owners have done.
+    Restoring { reading: Reading },
     /// Waiting for the first acknowledged commit, of this number.
     Fencing { commit: u64 },
     /// Ours and read.
@@ -35,6 +38,8 @@ pub(super) enum Read {
     Job(Job),
     /// A record that is no job.
     Malformed(Box<Malformed>),
+    /// A record whose outcome an earlier owner made durable.
+    DoneBefore,
     /// Nothing there now.
     Empty,
     /// The partition cannot be read.
@@ -60,9 +65,10 @@ impl Owned {
     }
 
     fn make(ledger: &mut Ledger, lane: Lane, message: &BorrowedMessage<'_>) -> Read {
-        let bytes: Box<[u8]> = message.payload().unwrap_or_default().into();
-        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let receipt = ledger.deliver(lane, message.offset(), size);
+        let payload = message.payload().unwrap_or_default();
+        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let Some(receipt) = ledger.deliver(lane, message.offset(), size) else { return Read::DoneBefore };
+        let bytes: Box<[u8]> = payload.into();
         let enqueued = Wall(message.timestamp().to_millis().unwrap_or(0));
         match Job::parse(Incoming { bytes, headers: headers(message), enqueued, receipt }) {
             Ok(job) => Read::Job(job),
@@ -76,7 +82,7 @@ fn headers(message: &BorrowedMessage<'_>) -> Headers {
     headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect()
 }
 
-fn is_passing(code: rdkafka::error::RDKafkaErrorCode) -> bool {
+pub(super) fn is_passing(code: rdkafka::error::RDKafkaErrorCode) -> bool {
     use rdkafka::error::RDKafkaErrorCode as Code;
     matches!(
         code,

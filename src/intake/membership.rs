@@ -4,7 +4,7 @@
 //! cannot move offsets. Callbacks only pass messages; the owner decides when a home is let go.
 //! Must not know: jobs topics' content, ledgers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Thread};
@@ -14,7 +14,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
@@ -22,7 +22,8 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::Config;
 use crate::job::Home;
-use crate::observe::logs;
+use crate::ledger;
+use crate::observe::kafka;
 
 /// What the group tells its member.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        logs::kafka(level, facility, message);
+        kafka::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -90,16 +91,17 @@ pub(super) struct Position<'a> {
 /// What the group has committed for one source partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Committed {
-    pub(super) topic: String,
     pub(super) home: Home,
     pub(super) next: i64,
+    /// Where a restart reads outcomes from; `None` when the metadata cannot be read.
+    pub(super) outcomes_from: Option<i64>,
 }
 
 pub(super) struct Membership {
     consumer: Arc<BaseConsumer<Context>>,
     /// Commits wait for their answer on a thread of their own: the client has no answer for a commit that nobody
     /// waits for, and the owner must not wait.
-    commits: Sender<TopicPartitionList>,
+    commits: Sender<Vec<TopicPartitionList>>,
     committer: JoinHandle<()>,
     /// Asks for offsets of partitions. It fetches nothing: a broker answers the requests of a connection in turn,
     /// and a question behind a long fetch would wait for it.
@@ -109,10 +111,7 @@ pub(super) struct Membership {
 
 impl Membership {
     pub(super) fn join(config: &Config, wake: Thread) -> Result<Self, String> {
-        let mut client = ClientConfig::new();
-        for (key, value) in &config.client {
-            client.set(key, value);
-        }
+        let mut client = kafka::client(&config.client);
         let fail = |e: KafkaError| format!("cannot join group `{}`: {e}", config.group);
         let asker = client.create().map_err(fail)?;
         let ms = |d: Duration| d.as_millis().to_string();
@@ -126,8 +125,7 @@ impl Membership {
             .set("session.timeout.ms", ms(config.session_timeout))
             .set("heartbeat.interval.ms", ms(config.heartbeat))
             .set("max.poll.interval.ms", ms(config.drain + Duration::from_secs(30)))
-            .set("fetch.wait.max.ms", "5000")
-            .set("socket.keepalive.enable", "true");
+            .set("fetch.wait.max.ms", "5000");
         let mut consumer = BaseConsumer::from_config_and_context(&client, Context::default()).map_err(fail)?;
         let unpark = wake.clone();
         consumer.set_nonempty_callback(move || unpark.unpark());
@@ -170,15 +168,19 @@ impl Membership {
         self.consumer.incremental_unassign(&self.list(homes)).map_err(|e| format!("incremental unassign: {e}"))
     }
 
-    /// Sends a commit; its answer comes as an event.
+    /// Sends a commit, one request per topic: of a request in which only some partitions fail the client says
+    /// that it went well, and what fails for a reason of its own (a missing ACL) fails for the whole topic. The
+    /// answer to all of them comes as one event.
     pub(super) fn commit(&self, positions: &[Position<'_>]) -> Result<(), String> {
-        let mut tpl = TopicPartitionList::with_capacity(positions.len());
+        let mut requests: BTreeMap<&str, TopicPartitionList> = BTreeMap::new();
         for position in positions {
-            let mut element = tpl.add_partition(position.topic, i32::from(position.home));
+            let list = requests.entry(position.topic).or_default();
+            let mut element = list.add_partition(position.topic, i32::from(position.home));
             element.set_offset(Offset::Offset(position.next)).map_err(|e| e.to_string())?;
             element.set_metadata(&position.metadata);
         }
-        self.commits.try_send(tpl).map_err(|_| "the commit before it has no answer yet".to_owned())
+        let requests = requests.into_values().collect();
+        self.commits.try_send(requests).map_err(|_| "the commit before it has no answer yet".to_owned())
     }
 
     /// What the group has committed in a topic, over all its homes. Waits for the broker.
@@ -191,7 +193,9 @@ impl Membership {
             e.error().map_err(|e| format!("committed offsets of `{topic}`: {e}"))?;
             let home = Home::try_from(e.partition()).map_err(|e| e.to_string())?;
             Ok(match e.offset() {
-                Offset::Offset(next) => Some(Committed { topic: topic.to_owned(), home, next }),
+                Offset::Offset(next) => {
+                    Some(Committed { home, next, outcomes_from: ledger::decode_metadata(e.metadata()) })
+                }
                 _ => None,
             })
         };
@@ -220,9 +224,10 @@ impl Membership {
     }
 }
 
-fn commit_each(consumer: &BaseConsumer<Context>, queue: &Receiver<TopicPartitionList>, wake: &Thread) {
-    for positions in queue {
-        let answer = consumer.commit(&positions, CommitMode::Sync).map_err(|e| e.to_string());
+fn commit_each(consumer: &BaseConsumer<Context>, queue: &Receiver<Vec<TopicPartitionList>>, wake: &Thread) {
+    for requests in queue {
+        let answer = requests.iter().try_for_each(|positions| consumer.commit(positions, CommitMode::Sync));
+        let answer = answer.map_err(|e| e.to_string());
         consumer.context().push(Event::Committed(answer));
         wake.unpark();
     }

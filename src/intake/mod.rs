@@ -12,6 +12,7 @@ mod fence;
 mod home;
 mod membership;
 mod owner;
+mod restore;
 pub mod topics;
 
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct Config {
     pub drain: Duration,
     /// Most records read ahead and not committable, per lane and home.
     pub window_jobs: usize,
+    /// Outcomes read back per home when the commit does not say from where.
+    pub restore_depth: i64,
     /// Most bytes of records in memory, over all homes.
     pub memory_bytes: usize,
 }

@@ -15,6 +15,7 @@ use super::data::Data;
 use super::fence::Fence;
 use super::home::{Owned, Phase, Read};
 use super::membership::{Event, Membership, Position};
+use super::restore::Restore;
 use super::{Config, Drained, Links, Status, after};
 use crate::job::receipt::{Back, Why};
 use crate::job::{Home, Job, Lane, Malformed};
@@ -43,6 +44,7 @@ pub(super) struct Owner {
     pub(super) status: watch::Sender<Status>,
     pub(super) membership: Membership,
     pub(super) data: Data,
+    pub(super) restore: Restore,
     pub(super) fence: Fence,
     pub(super) partitions: Home,
     /// Assigned by the group; where they start is not known yet.
@@ -71,7 +73,8 @@ impl Owner {
         let wake = std::thread::current();
         let partitions = links.ownership.homes();
         let membership = Membership::join(&config, wake.clone())?;
-        let data = Data::new(&config, links.metrics.clone(), partitions, wake)?;
+        let data = Data::new(&config, links.metrics.clone(), partitions, wake.clone())?;
+        let restore = Restore::new(&config, wake)?;
         let fence = Fence::new(config.commit_interval, config.lease);
         let outgoing = links.shards.iter().map(|_| Vec::new()).collect();
         Ok(Self {
@@ -81,6 +84,7 @@ impl Owner {
             status,
             membership,
             data,
+            restore,
             fence,
             partitions,
             assigned: BTreeSet::new(),
@@ -126,6 +130,7 @@ impl Owner {
         if let Some(home) = self.data.poll() {
             self.stop_home(home, "a record came outside its partition's queue".to_owned());
         }
+        self.restore.poll();
         while let Some(event) = self.membership.poll() {
             match event {
                 // An answer concerns what is out now, also while homes are leaving.
@@ -179,7 +184,7 @@ impl Owner {
             return;
         }
         let mut positions = Vec::with_capacity(self.owned.len() * Lane::ALL.len());
-        for (home, owned) in &self.owned {
+        for (home, owned) in self.owned.iter().filter(|(_, owned)| !matches!(owned.phase, Phase::Restoring { .. })) {
             for commit in owned.ledger.commits() {
                 let topic = self.config.topics.jobs(commit.lane);
                 let metadata = encode_metadata(commit.outcomes_from);
@@ -237,6 +242,7 @@ impl Owner {
             match owned.read(lane) {
                 Read::Job(job) => self.outgoing[shard_of(job.spec(), self.links.shards.len())].push(job),
                 Read::Malformed(malformed) => self.malformed.push(*malformed),
+                Read::DoneBefore => self.links.metrics.restored.with_label_values(&[lane.as_str()]).inc(),
                 Read::Empty => break None,
                 Read::Failed(error) => break Some(error),
             }
@@ -284,7 +290,7 @@ impl Owner {
     fn publish(&self, now: Instant) {
         let metrics = &self.links.metrics;
         metrics.homes_owned.set(self.owned.len() as i64);
-        metrics.homes_stopped.set(self.in_phase(|phase| matches!(phase, Phase::Stopped)).len() as i64);
+        metrics.homes_stopped.set(self.status.borrow().stopped.len() as i64);
         metrics.lease_remaining.set(self.links.ownership.lease_left(now).as_secs_f64());
         for lane in Lane::ALL {
             let span: usize = self.owned.values().map(|o| o.ledger.span(lane)).sum();

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::job::topic::Topics;
 use crate::job::{Home, Lane};
+use crate::observe::kafka;
 
 /// Longest wait for one answer of the broker.
 const WAIT: Duration = Duration::from_secs(10);
@@ -67,10 +67,7 @@ impl Plan {
     }
 
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>, String> {
-        let mut client = ClientConfig::new();
-        for (key, value) in &self.client {
-            client.set(key, value);
-        }
+        let client = kafka::client(&self.client);
         client.create().map_err(|e| format!("cannot make the admin client: {e}"))
     }
 

@@ -7,7 +7,7 @@
 
 pub mod ownership;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::job::receipt::{Abandoned, Settled};
 use crate::job::{Coordinates, Home, Lane, Receipt};
@@ -34,6 +34,8 @@ struct Source {
     base_seq: u64,
     /// Offset to commit when nothing is outstanding: one past the last delivered record.
     next: i64,
+    /// Records not read again yet whose outcome an earlier owner made durable: offset to outcome offset.
+    done_before: BTreeMap<i64, i64>,
     /// Receipts that are out and will come back.
     out: usize,
     /// The size of their records, in bytes.
@@ -73,8 +75,21 @@ impl Ledger {
     /// outcomes partition.
     #[must_use]
     pub fn new(home: Home, epoch: u32, next: [i64; 2], outcomes_end: i64) -> Self {
-        let sources = next.map(|next| Source { entries: VecDeque::new(), base_seq: 0, next, out: 0, out_bytes: 0 });
+        let sources = next.map(|next| Source {
+            entries: VecDeque::new(),
+            base_seq: 0,
+            next,
+            done_before: BTreeMap::new(),
+            out: 0,
+            out_bytes: 0,
+        });
         Self { home, epoch, sources, outcomes_end }
+    }
+
+    /// Whose obligations these are.
+    #[must_use]
+    pub fn home(&self) -> Home {
+        self.home
     }
 
     /// The ownership period.
@@ -83,16 +98,30 @@ impl Ledger {
         self.epoch
     }
 
-    /// A record was read: from now on it is owed.
-    pub fn deliver(&mut self, lane: Lane, offset: i64, bytes: u32) -> Receipt {
+    /// An earlier owner made this record's outcome durable. Said before the record is read; what lies below the
+    /// start is committed and of no interest.
+    pub fn done_before(&mut self, lane: Lane, offset: i64, outcome_offset: i64) {
+        let source = &mut self.sources[lane.index()];
+        if offset >= source.next {
+            source.done_before.insert(offset, outcome_offset);
+        }
+    }
+
+    /// A record was read: from now on it is owed. `None` when an earlier owner has met that obligation.
+    pub fn deliver(&mut self, lane: Lane, offset: i64, bytes: u32) -> Option<Receipt> {
         let source = &mut self.sources[lane.index()];
         debug_assert!(offset >= source.next, "records arrive in log order");
         let seq = source.base_seq + source.entries.len() as u64;
-        source.entries.push_back(Entry { offset, outcome: PENDING });
         source.next = offset + 1;
+        if let Some(outcome) = source.done_before.remove(&offset) {
+            source.entries.push_back(Entry { offset, outcome });
+            source.pop_done();
+            return None;
+        }
+        source.entries.push_back(Entry { offset, outcome: PENDING });
         source.out += 1;
         source.out_bytes += bytes as usize;
-        Receipt::new(Coordinates { lane, home: self.home, offset }, self.epoch, seq, bytes)
+        Some(Receipt::new(Coordinates { lane, home: self.home, offset }, self.epoch, seq, bytes))
     }
 
     /// A job's outcome is durable.
@@ -110,10 +139,7 @@ impl Ledger {
         }
         source.out -= 1;
         source.out_bytes -= settled.bytes as usize;
-        while source.entries.front().is_some_and(|entry| entry.outcome != PENDING) {
-            source.entries.pop_front();
-            source.base_seq += 1;
-        }
+        source.pop_done();
         self.outcomes_end = self.outcomes_end.max(settled.outcome_offset + 1);
         Returned::Counted
     }
@@ -159,12 +185,23 @@ impl Ledger {
         Lane::ALL.map(|lane| {
             let source = &self.sources[lane.index()];
             let done_above = source.entries.iter().map(|entry| entry.outcome).filter(|outcome| *outcome != PENDING);
+            let done_above = done_above.chain(source.done_before.values().copied());
             Commit {
                 lane,
                 next: source.entries.front().map_or(source.next, |entry| entry.offset),
                 outcomes_from: done_above.min().unwrap_or(self.outcomes_end),
             }
         })
+    }
+}
+
+impl Source {
+    /// Forgets the finished prefix: it may be committed.
+    fn pop_done(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.outcome != PENDING) {
+            self.entries.pop_front();
+            self.base_seq += 1;
+        }
     }
 }
 

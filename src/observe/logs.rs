@@ -39,19 +39,6 @@ impl fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
-/// A line of the Kafka client, under target `librdkafka`. `facility` is its own word for where it comes from.
-pub fn kafka(level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-    use rdkafka::config::RDKafkaLogLevel as Level;
-    match level {
-        Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
-            tracing::error!(target: "librdkafka", facility, message);
-        }
-        Level::Warning => tracing::warn!(target: "librdkafka", facility, message),
-        Level::Notice | Level::Info => tracing::info!(target: "librdkafka", facility, message),
-        Level::Debug => tracing::debug!(target: "librdkafka", facility, message),
-    }
-}
-
 /// Sets up the process's logs. Hold the guard until the end: dropping it writes what is buffered.
 ///
 /// # Errors

@@ -15,6 +15,8 @@ pub struct Metrics {
     registry: Registry,
     /// Records read.
     pub jobs: IntCounterVec,
+    /// Records skipped because an earlier owner had settled them.
+    pub restored: IntCounterVec,
     /// Requests by verdict.
     pub attempts: IntCounterVec,
     /// Jobs in those requests.
@@ -78,6 +80,12 @@ impl Metrics {
         r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
             jobs: counter(&r, "jobs_total", "Records read from a lane's jobs topic.", &["lane"])?,
+            restored: counter(
+                &r,
+                "restored_total",
+                "Records read again after a change of owner and skipped: their outcome was durable.",
+                &["lane"],
+            )?,
             attempts: counter(
                 &r,
                 "attempts_total",

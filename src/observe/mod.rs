@@ -7,6 +7,7 @@
 
 pub mod attempt;
 pub mod clock;
+pub mod kafka;
 pub mod logs;
 pub mod metrics;
 

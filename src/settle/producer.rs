@@ -8,13 +8,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
 use super::Config;
-use crate::observe::logs;
+use crate::observe::kafka;
 
 /// What became of one produced record.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct Reports(Mutex<Vec<Delivered>>);
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        logs::kafka(level, facility, message);
+        kafka::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -99,10 +99,7 @@ pub(super) struct Producer {
 
 impl Producer {
     pub(super) fn new(config: &Config) -> Result<Self, String> {
-        let mut client = ClientConfig::new();
-        for (key, value) in &config.client {
-            client.set(key, value);
-        }
+        let mut client = kafka::client(&config.client);
         client
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -111,8 +108,7 @@ impl Producer {
             .set("linger.ms", config.linger.as_millis().to_string())
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", config.queue_max.to_string())
-            .set("queue.buffering.max.kbytes", "262144")
-            .set("socket.keepalive.enable", "true");
+            .set("queue.buffering.max.kbytes", "262144");
         let inner = BaseProducer::from_config_and_context(&client, Reports::default())
             .map_err(|e| format!("cannot make the outcomes producer: {e}"))?;
         Ok(Self { inner })
@@ -139,9 +135,13 @@ impl Producer {
 
     /// Serves delivery reports without waiting, into `out`.
     pub(super) fn poll(&self, out: &mut Vec<Delivered>) {
-        self.inner.poll(Duration::ZERO);
-        if let Ok(mut reports) = self.inner.context().0.lock() {
-            out.append(&mut reports);
+        // One poll serves one event, which reports one acknowledged request: go on while there are any.
+        loop {
+            self.inner.poll(Duration::ZERO);
+            match self.inner.context().0.lock() {
+                Ok(mut reports) if !reports.is_empty() => out.append(&mut reports),
+                _ => return,
+            }
         }
     }
 

@@ -1,0 +1,103 @@
+//! What one message costs in each machine: `cargo bench --bench machines`.
+//!
+//! Prints nanoseconds per message, the median of several rounds; compare within one run, on one machine.
+#![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+#![expect(clippy::print_stdout, reason = "a bench prints")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use peakpost::gate::{Ask, Config, Gate};
+use peakpost::job::receipt::Why;
+use peakpost::job::{Lane, parse};
+use peakpost::lane::{Fit, Queue};
+use peakpost::ledger::Ledger;
+use peakpost::sim::load::{Generator, Mix, Targets};
+
+/// Messages per round.
+const N: usize = 100_000;
+const ROUNDS: usize = 7;
+
+fn main() {
+    let targets = Targets { webhook_base_url: "http://127.0.0.1:1".to_owned(), prefix: "bench".to_owned() };
+    let Ok(generator) = Generator::new(1, Mix::peak(), targets) else { return };
+    let records: Vec<Vec<u8>> = generator.take(N).map(|job| job.payload).collect();
+    show("job parse", || {
+        for record in &records {
+            let _seen = black_box(parse::parse(record));
+        }
+    });
+    show("ledger deliver, settle", ledger);
+    show("lane push, take 1000", lane);
+    show("gate ask, grant 1", || gate(1));
+    show("gate ask, grant 1000", || gate(1000));
+}
+
+fn show(name: &str, mut round: impl FnMut()) {
+    let mut times: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            round();
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    println!("{name:24} {:8.1} ns per message", times[ROUNDS / 2].as_nanos() as f64 / N as f64);
+}
+
+/// Settled in reverse order within windows of 1,000, so that the prefix moves in jumps.
+fn ledger() {
+    let mut ledger = Ledger::new(0, 1, [0; 2], 0);
+    let (mut out, mut outcome) = (Vec::with_capacity(1000), 0);
+    for offset in 0..i64::try_from(N).unwrap_or(i64::MAX) {
+        out.extend(ledger.deliver(Lane::Marketing, offset, 500));
+        if out.len() == 1000 {
+            while let Some(receipt) = out.pop() {
+                ledger.settle(&receipt.settle(outcome));
+                outcome += 1;
+            }
+            black_box(ledger.commits());
+        }
+    }
+    for receipt in out {
+        ledger.abandon(&receipt.abandon(Why::Shutdown));
+    }
+}
+
+fn lane() {
+    let mut queue = Queue::default();
+    let now = Instant::now();
+    for n in 0..N {
+        queue.push(n as u64 % 8, now, n);
+    }
+    let mut taken = Vec::new();
+    while !queue.is_empty() {
+        taken.clear();
+        let mut room = 1000;
+        queue.take(&mut taken, |_| {
+            room -= 1;
+            if room >= 0 { Fit::Take } else { Fit::Full }
+        });
+        black_box(&taken);
+    }
+}
+
+fn gate(messages: u32) {
+    let start = Instant::now();
+    let limits = ["1_000_000 requests/s", "100_000_000 messages/s"].iter().filter_map(|l| l.parse().ok()).collect();
+    let config = Config { limits, concurrency: 64, reserve: 0.2, jitter: Duration::from_millis(50), weight: 9 };
+    let mut gate = Gate::new(&config, start);
+    let mut grants = Vec::new();
+    // Late enough for the buckets to have filled; on from there, a millisecond per thousand messages.
+    let mut now = start + Duration::from_secs(1);
+    let mut done = 0;
+    while done < N {
+        gate.ask(Ask { shard: 0, lane: Lane::Marketing, requests: 1, messages }, now);
+        now += Duration::from_micros(u64::from(messages));
+        gate.turn(now, &mut grants);
+        for grant in grants.drain(..) {
+            done += grant.permit.messages() as usize;
+            gate.release(grant.permit.requests());
+        }
+    }
+}
