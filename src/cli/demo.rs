@@ -28,11 +28,16 @@ pub(super) fn demo(jobs: u64, seed: u64, report: Option<&Path>, log: &str) -> Re
     let setup = Setup { jobs, seed };
     let result = runtime()?.block_on(demo::run(&setup, |p| {
         bar.set_position(p.settled.min(jobs));
-        let [transactional, marketing] = p.queued;
+        let [transactional, marketing] = p.in_line;
+        let used: Vec<String> =
+            LIMITS.iter().zip(p.buckets).map(|((vendor, ..), used)| format!("{} {:.0}%", vendor.as_str(), used * 100.0)).collect();
         bar.set_message(format!(
-            "in the line: transactional {transactional}, marketing {marketing}; {} requests out; {} enqueued",
+            "{} not accepted\n  lanes: transactional {transactional}, marketing {marketing} in the line; {} requests out; \
+             {} enqueued\n  buckets used: {}",
+            p.not_accepted,
             p.in_flight,
-            HumanCount(p.enqueued)
+            HumanCount(p.enqueued),
+            used.join(", ")
         ));
     }));
     bar.finish_and_clear();

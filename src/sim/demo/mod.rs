@@ -20,6 +20,7 @@ use super::load::{Generator, Mix, Targets};
 use super::vendor::{SimConfig, Simulator};
 use crate::app::{Daemon, Extras};
 use crate::config::Config;
+use crate::gate::limit::Limit;
 use crate::job::topic::Topics;
 use crate::job::{Home, Lane};
 use audit::Audit;
@@ -56,10 +57,14 @@ pub struct Progress {
     pub enqueued: u64,
     /// Outcomes seen.
     pub settled: u64,
-    /// Lanes: depth of their queues.
-    pub queued: [u64; 2],
+    /// Jobs read and not settled, by lane.
+    pub in_line: [u64; 2],
     /// Requests at the vendors.
     pub in_flight: u64,
+    /// By vendor, in the order of [`LIMITS`]: the share of its bucket used since the last time, 0 to 1.
+    pub buckets: [f64; 3],
+    /// Outcomes other than accepted.
+    pub not_accepted: u64,
 }
 
 /// A directory for the demo's secrets that goes when the run is over.
@@ -105,20 +110,19 @@ pub async fn run(setup: &Setup, mut show: impl FnMut(&Progress)) -> Result<Repor
     let targets = Targets { webhook_base_url: format!("http://{}", vendor.addr()), prefix: "demo".to_owned() };
     let generator = Generator::new(setup.seed, Mix::peak(), targets)?;
     let source = Source::start(&broker.brokers, topics.clone(), generator, setup.jobs, Arc::clone(&audit.seen))?;
-    let metrics = daemon.metrics.clone();
+    let mut meter = Meter { metrics: daemon.metrics.clone(), granted: [0; 3], read: started };
     let mut moved = (0, Instant::from(tokio::time::Instant::now()));
     loop {
         tokio::select! {
             failure = daemon.failed() => return Err(failure.to_string()),
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = tokio::time::sleep(Duration::from_millis(250)) => {}
         }
         let settled = audit.seen.load(Ordering::Relaxed);
-        let progress = progress(&metrics, source.enqueued(), settled);
-        show(&progress);
+        let now = Instant::from(tokio::time::Instant::now());
+        show(&meter.read(source.enqueued(), settled, now));
         if settled >= setup.jobs {
             break;
         }
-        let now = Instant::from(tokio::time::Instant::now());
         if settled != moved.0 {
             moved = (settled, now);
         } else if now.duration_since(moved.1) > STUCK {
@@ -146,12 +150,37 @@ pub async fn run(setup: &Setup, mut show: impl FnMut(&Progress)) -> Result<Repor
     Ok(report::reckon(setup, &evidence, wall, cpu))
 }
 
-fn progress(metrics: &crate::observe::Metrics, enqueued: u64, settled: u64) -> Progress {
-    let count = |gauge: prometheus::IntGauge| u64::try_from(gauge.get()).unwrap_or(0);
-    let in_flight =
-        LIMITS.iter().map(|(_, name, _)| count(metrics.in_flight_requests.with_label_values(&[name]))).sum();
-    let queued = Lane::ALL.map(|lane| count(metrics.in_flight_jobs.with_label_values(&[lane.as_str()])));
-    Progress { enqueued, settled, queued, in_flight }
+/// Reads the daemon's metrics for whoever watches. The reckoning does not use them.
+struct Meter {
+    metrics: crate::observe::Metrics,
+    granted: [u64; 3],
+    read: Instant,
+}
+
+impl Meter {
+    fn read(&mut self, enqueued: u64, settled: u64, now: Instant) -> Progress {
+        let metrics = &self.metrics;
+        let count = |gauge: prometheus::IntGauge| u64::try_from(gauge.get()).unwrap_or(0);
+        let in_flight =
+            LIMITS.iter().map(|(_, name, _)| count(metrics.in_flight_requests.with_label_values(&[name]))).sum();
+        let in_line = Lane::ALL.map(|lane| count(metrics.in_flight_jobs.with_label_values(&[lane.as_str()])));
+        let limits = LIMITS.map(|(_, name, limit)| (name, limit.parse::<Limit>()));
+        let seconds = now.saturating_duration_since(self.read).as_secs_f64().max(0.001);
+        let mut buckets = [0.0; 3];
+        for (i, (name, limit)) in limits.into_iter().enumerate() {
+            let Ok(limit) = limit else { continue };
+            let granted = metrics.gate_granted.with_label_values(&[name, limit.unit.as_str()]).get();
+            let rate = metrics.gate_rate.with_label_values(&[name, limit.unit.as_str(), &limit.to_string()]).get();
+            buckets[i] = (granted - self.granted[i]) as f64 / seconds / rate.max(1.0);
+            self.granted[i] = granted;
+        }
+        self.read = now;
+        let accepted: u64 = Lane::ALL
+            .map(|lane| metrics.outcomes.with_label_values(&[lane.as_str(), "accepted", "accepted"]).get())
+            .iter()
+            .sum();
+        Progress { enqueued, settled, in_line, in_flight, buckets, not_accepted: settled.saturating_sub(accepted) }
+    }
 }
 
 /// The daemon's configuration: what an operator would write, with the simulated vendors' addresses.

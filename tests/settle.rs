@@ -1,0 +1,100 @@
+//! What settle does when the broker does not take an outcome: try again what may pass, and stop a home, loudly,
+//! for what never will. On librdkafka's mock cluster, which can be told what to answer.
+
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Receiver;
+use peakpost::job::receipt::Back;
+use peakpost::job::topic::Topics;
+use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Wall};
+use peakpost::observe::{Clock, Metrics};
+use peakpost::outcome::{Kind, Outcome, Reason};
+use peakpost::settle::{self, Settlement, Subject};
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+/// Longest wait for the settle thread to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn topics() -> Topics {
+    Topics::new("settle")
+}
+
+fn settlement(offset: i64, kind: Kind, reason: Reason) -> Settlement {
+    let bytes = br#"{"id":"1","tenant":"t","channel":"webhook","to":"https://example.com/","content":1}"#;
+    let receipt = Receipt::new(Coordinates { lane: Lane::Marketing, home: 0, offset }, 1, 0, 80);
+    let incoming = Incoming { bytes: bytes[..].into(), headers: Headers::new(), enqueued: Wall(0), receipt };
+    let job = Job::parse(incoming).unwrap_or_else(|malformed| panic!("the test's job is none: {}", malformed.invalid));
+    let clock = Clock::default();
+    let subject = Subject::Job(job);
+    Settlement { subject, outcome: Outcome::plain(kind, reason), provider: None, at: Wall(0), decided: clock.mono() }
+}
+
+/// Settles one job on a broker that answers `errors` first, and returns everything that came back.
+fn check(errors: &[RDKafkaRespErr], kind: Kind, reason: Reason, enough: impl Fn(&[Back]) -> bool) -> Vec<Back> {
+    let cluster = MockCluster::new(1).unwrap();
+    for topic in [topics().outcomes(), topics().dead()] {
+        cluster.create_topic(&topic, 1, 1).unwrap();
+    }
+    let client = vec![("bootstrap.servers".to_owned(), cluster.bootstrap_servers())];
+    let config = settle::Config { client, topics: topics(), linger: Duration::ZERO, queue_max: 1000 };
+    let (back, came) = settle::back_channel();
+    let wake = std::thread::current();
+    let links = settle::Links { metrics: Metrics::new().unwrap(), clock: Clock::default(), back, wake };
+    cluster.request_errors(RDKafkaApiKey::Produce, errors);
+    let settling = settle::start(&config, links).unwrap();
+    settling.settler.settle(vec![settlement(7, kind, reason)]);
+    let got = collect(&came, enough);
+    drop(settling.settler);
+    settling.thread.join().unwrap().unwrap();
+    got
+}
+
+#[expect(clippy::disallowed_methods, reason = "a real thread answers in real time")]
+fn collect(came: &Receiver<Vec<Back>>, enough: impl Fn(&[Back]) -> bool) -> Vec<Back> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut got = Vec::new();
+    while !enough(&got) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let batch = came.recv_timeout(left);
+        got.extend(
+            batch.unwrap_or_else(|_| panic!("the settle thread did not answer in {PATIENCE:?}; so far: {got:?}")),
+        );
+    }
+    got
+}
+
+fn settled(got: &[Back]) -> usize {
+    got.iter().filter(|back| matches!(back, Back::Settled(_))).count()
+}
+
+#[test]
+fn an_acknowledged_outcome_gives_its_receipt_back() {
+    let got = check(&[], Kind::Accepted, Reason::Accepted, |got| settled(got) == 1);
+    assert!(matches!(&got[..], [Back::Settled(s)] if s.source.offset == 7), "{got:?}");
+}
+
+#[test]
+fn a_passing_error_is_tried_again_until_it_passes() {
+    let errors = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 2];
+    let got = check(&errors, Kind::Accepted, Reason::Accepted, |got| settled(got) == 1);
+    assert_eq!(got.len(), 1, "one receipt, once: {got:?}");
+}
+
+#[test]
+fn a_refusal_for_good_stops_the_home_and_gives_the_receipt_back_unmet() {
+    // Every try is refused: an ACL that is missing does not come back by itself.
+    let errors = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 1];
+    let got = check(&errors, Kind::Accepted, Reason::Accepted, |got| got.len() >= 2);
+    let refused = got.iter().any(|back| matches!(back, Back::HomeRefused { home: 0, .. }));
+    let unmet = got.iter().any(|back| matches!(back, Back::Abandoned(a) if a.source.offset == 7));
+    assert!(refused && unmet && settled(&got) == 0, "{got:?}");
+}
+
+#[test]
+fn a_dead_letter_is_durable_before_its_outcome() {
+    // If the dead topic refuses the letter, there must be no outcome that says it is there.
+    let errors = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1];
+    let got = check(&errors, Kind::Dead, Reason::NoRoute, |got| got.len() >= 2);
+    assert_eq!(settled(&got), 0, "an outcome without its letter: {got:?}");
+}
