@@ -21,8 +21,7 @@ pub(super) fn demo(jobs: u64, seed: u64, report: Option<&Path>, log: &str) -> Re
     }
     println!("  joining the group takes about 3 s (the embedded broker's join delay)");
     let bar = ProgressBar::new(jobs);
-    let style =
-        ProgressStyle::with_template("{elapsed_precise} {bar:32} {percent:>3}% {human_pos} settled, {per_sec}  {msg}");
+    let style = ProgressStyle::with_template("{elapsed_precise} {bar:32} {percent:>3}% {human_pos} settled, {msg}");
     bar.set_style(style.map_err(|e| Stop::new(1, e))?);
     bar.enable_steady_tick(Duration::from_millis(200));
     let setup = Setup { jobs, seed };
@@ -32,8 +31,9 @@ pub(super) fn demo(jobs: u64, seed: u64, report: Option<&Path>, log: &str) -> Re
         let used: Vec<String> =
             LIMITS.iter().zip(p.buckets).map(|((vendor, ..), used)| format!("{} {:.0}%", vendor.as_str(), used * 100.0)).collect();
         bar.set_message(format!(
-            "{} not accepted\n  lanes: transactional {transactional}, marketing {marketing} in the line; {} requests out; \
+            "{:.0}/s; {} not accepted\n  lanes: transactional {transactional}, marketing {marketing} in the line; {} requests out; \
              {} enqueued\n  buckets used: {}",
+            bar.per_sec(),
             p.not_accepted,
             p.in_flight,
             HumanCount(p.enqueued),

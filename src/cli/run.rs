@@ -12,31 +12,38 @@ use crate::observe::logs;
 pub(super) fn run(file: Option<&Path>) -> Result<ExitCode, Stop> {
     let config = load(file)?;
     let _logs = logs::start(&config.log).map_err(|e| Stop::new(78, e))?;
-    runtime()?.block_on(async {
-        let seed = rand::random();
-        let mut daemon = Daemon::start(config, Extras { permit_log: None, seed }).await?;
-        let fail = |e: std::io::Error| Stop::new(1, format!("cannot listen for signals: {e}"));
-        let mut term = signal(SignalKind::terminate()).map_err(fail)?;
-        let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
-        tokio::select! {
-            failure = daemon.failed() => return Err(failure.into()),
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        let stop = daemon.stop();
-        let again = async {
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-        };
-        tokio::select! {
-            drained = stop => {
-                let drained = drained?;
-                if drained.left > 0 || !drained.committed {
-                    let text = format!("{} jobs were still at a provider; they will be sent again", drained.left);
-                    return Err(Stop::new(75, text));
-                }
-                Ok(ExitCode::SUCCESS)
+    let runtime = runtime()?;
+    let ended = runtime.block_on(live(config));
+    // Nothing is waited for any more: after a second signal a thread may still be at its drain.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The daemon's life: until a signal, then the drain.
+async fn live(config: crate::config::Config) -> Result<ExitCode, Stop> {
+    let seed = rand::random();
+    let mut daemon = Daemon::start(config, Extras { permit_log: None, seed }).await?;
+    let fail = |e: std::io::Error| Stop::new(1, format!("cannot listen for signals: {e}"));
+    let mut term = signal(SignalKind::terminate()).map_err(fail)?;
+    let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
+    tokio::select! {
+        failure = daemon.failed() => return Err(failure.into()),
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    let stop = daemon.stop();
+    let again = async {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    };
+    tokio::select! {
+        drained = stop => {
+            let drained = drained?;
+            if drained.left > 0 || !drained.committed {
+                let text = format!("{} jobs were still at a provider; they will be sent again", drained.left);
+                return Err(Stop::new(75, text));
             }
-            () = again => Err(Stop::new(75, "stopped by a second signal before the drain was over: jobs at a provider will be sent again")),
+            Ok(ExitCode::SUCCESS)
         }
-    })
+        () = again => Err(Stop::new(75, "stopped by a second signal before the drain was over: jobs at a provider will be sent again")),
+    }
 }
