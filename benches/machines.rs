@@ -92,7 +92,7 @@ fn gate(messages: u32) {
     let mut now = start + Duration::from_secs(1);
     let mut done = 0;
     while done < N {
-        gate.ask(Ask { shard: 0, lane: Lane::Marketing, requests: 1, messages }, now);
+        gate.ask(Ask { shard: 0, lane: Lane::Marketing, requests: 1, messages, per_request: messages }, now);
         now += Duration::from_micros(u64::from(messages));
         gate.turn(now, &mut grants);
         for grant in grants.drain(..) {

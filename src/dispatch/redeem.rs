@@ -28,23 +28,24 @@ impl Shard {
         let lane = permit.lane();
         self.lines[provider].asked[lane.index()] = false;
         let late = now.mono > permit.deadline() || self.ctx.desks[provider].stop.is_stopped(now.mono);
-        let mut unused = permit.requests();
-        while !late && unused > 0 && self.hold_until.is_none_or(|until| until <= now.mono) {
-            let batch = self.form(provider, lane, permit, now);
-            let Some((key, jobs)) = batch else { break };
-            unused -= 1;
-            if !self.fly(provider, lane, key, jobs, now) {
+        let mut requests = permit.requests();
+        let mut messages = permit.messages() as usize;
+        while !late && requests > 0 && messages > 0 && self.hold_until.is_none_or(|until| until <= now.mono) {
+            let Some((key, batch)) = self.form(provider, lane, messages) else { break };
+            requests -= 1;
+            messages -= batch.len();
+            let admitted = batch.into_iter().filter_map(|job| self.admit(provider, lane, key, job, now)).collect();
+            if !self.fly(provider, lane, key, admitted, now) {
                 // Nobody of it may go: its unit is spent, its slot is free again.
                 self.release(provider, 1);
             }
         }
-        self.release(provider, unused);
+        self.release(provider, requests);
     }
 
-    /// Takes the next batch that may go. `None`: nobody is left.
-    fn form(&mut self, provider: ProviderId, lane: Lane, permit: &SendPermit, now: Now) -> Option<(u64, Vec<Job>)> {
-        let kind = &self.ctx.desks[provider].provider.kind;
-        let most = kind.batch_max().min(if permit.requests() == 1 { permit.messages() as usize } else { 1 });
+    /// Takes the next batch, of at most `messages` jobs. `None`: nobody is left.
+    fn form(&mut self, provider: ProviderId, lane: Lane, messages: usize) -> Option<(u64, Vec<Job>)> {
+        let most = self.ctx.desks[provider].provider.kind.batch_max().min(messages);
         let queue = &mut self.lines[provider].queues[lane.index()];
         let (mut taken, mut bytes, mut addresses) = (Vec::new(), 0, HashSet::new());
         let mut count = 0;
@@ -59,8 +60,7 @@ impl Shard {
             (count, bytes) = (count + 1, bytes + size);
             Fit::Take
         })?;
-        let jobs: Vec<Job> = taken.into_iter().filter_map(|job| self.admit(provider, lane, key, job, now)).collect();
-        Some((key, jobs))
+        Some((key, taken))
     }
 
     /// The last look at one job. `None`: it was turned away and dealt with.

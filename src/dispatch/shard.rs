@@ -18,7 +18,7 @@ use super::attempt::Flight;
 use super::gatekeeper::ToGate;
 use super::split::{Splits, shared_key};
 use super::{Desk, Now, Rules};
-use crate::gate::{Ask, SINGLES_MAX, SendPermit};
+use crate::gate::{Ask, REQUESTS_MAX, SendPermit};
 use crate::job::receipt::{Abandoned, Why};
 use crate::job::{Home, Job, Lane, Malformed, Wall, field};
 use crate::lane::inbox::ToShard;
@@ -208,11 +208,9 @@ impl Shard {
                 }
                 line.asked[lane.index()] = true;
                 let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                let (requests, messages) = match batch_max {
-                    1 => (count(queue.len()).min(SINGLES_MAX), count(queue.len()).min(SINGLES_MAX)),
-                    most => (1, count(queue.next_group_len().min(most))),
-                };
-                let ask = Ask { shard: self.ctx.id, lane, requests, messages };
+                let (requests, messages) = queue.upcoming(REQUESTS_MAX as usize, batch_max);
+                let (requests, messages, per_request) = (count(requests), count(messages), count(batch_max));
+                let ask = Ask { shard: self.ctx.id, lane, requests, messages, per_request };
                 self.to_gates.push_back((provider, ToGate::Ask(ask)));
             }
         }

@@ -60,7 +60,7 @@ impl Splits {
     /// its halving (`also`) is to be searched on its own.
     pub(super) fn unblamed(&mut self, key: u64, jobs: Vec<Job>, said: &Said) -> (Next, Option<Vec<Job>>) {
         let Some(split) = self.halves.remove(&key) else { return (self.halve(jobs, said), None) };
-        let alike = self.open[split].said.text == said.text;
+        let alike = self.open[split].said.same_words(said);
         self.open[split].out -= 1;
         let waits_for_other = self.open[split].out > 0;
         match (alike, self.open[split].held.take()) {

@@ -1,7 +1,7 @@
 //! May I send n to this provider now? One machine per provider: buckets, concurrency, stops, and who waits.
 //!
 //! Why: a limit that every worker keeps for itself is kept by nobody. One task owns this machine; a shard asks
-//! once per batch, or for up to 64 single sends at a time, and gets one permit; what is not used of it is
+//! for up to 64 requests at a time, and gets one permit; what is not used of it is
 //! spent. A permit is all limits or none; a refusal by one leaks nothing of another.
 //! Must not know: jobs, vendors, tasks, channels.
 
@@ -18,8 +18,8 @@ use limit::{Limit, Unit};
 /// Longest time between a permit's making and its redemption.
 pub const PERMIT_LIFE: Duration = Duration::from_millis(50);
 
-/// Most single sends in one ask.
-pub const SINGLES_MAX: u32 = 64;
+/// Most requests in one ask.
+pub const REQUESTS_MAX: u32 = 64;
 
 /// One provider's limits.
 #[derive(Clone, Debug)]
@@ -43,10 +43,12 @@ pub struct Ask {
     pub shard: usize,
     /// In which lane.
     pub lane: Lane,
-    /// Requests wanted: 1 for a batch, up to [`SINGLES_MAX`] for single sends.
+    /// Requests wanted, up to [`REQUESTS_MAX`].
     pub requests: u32,
-    /// Messages wanted. With more than one request: one each.
+    /// Messages wanted, over all of them.
     pub messages: u32,
+    /// Most messages that one request carries.
+    pub per_request: u32,
 }
 
 /// Leave to send. Only the gate makes one, and it is needed to reach a provider.
@@ -72,7 +74,7 @@ impl SendPermit {
         self.requests
     }
 
-    /// Messages it allows.
+    /// Messages it allows, over all requests.
     #[must_use]
     pub fn messages(&self) -> u32 {
         self.messages
@@ -235,11 +237,9 @@ impl Gate {
             caps.min().unwrap_or(u32::MAX)
         };
         let requests = ask.requests.min(slots).min(cap(Unit::Requests));
-        let messages = ask.messages.min(cap(Unit::Messages));
-        match ask.requests {
-            1 => (requests, if requests == 0 { 0 } else { messages }),
-            _ => (requests.min(messages), requests.min(messages)),
-        }
+        let messages = ask.messages.min(cap(Unit::Messages)).min(requests.saturating_mul(ask.per_request));
+        // Never more requests than messages: a request carries at least one.
+        (requests.min(messages), messages)
     }
 
     /// Takes from every bucket or from none.

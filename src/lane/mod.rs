@@ -49,10 +49,20 @@ impl<T> Queue<T> {
         self.len == 0
     }
 
-    /// How many could go in one request now: the group whose turn it is.
+    /// How many requests, of at most `per_request` jobs each, the next turns would fill, up to `requests_max`; and
+    /// with how many jobs.
     #[must_use]
-    pub fn next_group_len(&self) -> usize {
-        self.turns.front().map_or(0, |key| self.groups[key].len())
+    pub fn upcoming(&self, requests_max: usize, per_request: usize) -> (usize, usize) {
+        let (mut requests, mut jobs) = (0, 0);
+        for key in self.turns.iter().take(requests_max) {
+            let len = self.groups[key].len();
+            requests += len.div_ceil(per_request);
+            jobs += len;
+            if requests >= requests_max {
+                break;
+            }
+        }
+        (requests.min(requests_max), jobs.min(requests_max * per_request))
     }
 
     /// When the longest-waiting job came.

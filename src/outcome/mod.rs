@@ -5,7 +5,9 @@
 
 pub mod record;
 pub mod schema;
+mod scrub;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use crate::job::invalid;
@@ -86,16 +88,30 @@ pub enum Scope {
 pub struct Said {
     /// Our code.
     pub code: Code,
-    /// The vendor's or the system's words: at most 200 characters, no control characters.
+    /// The vendor's or the system's words: at most 200 characters, no control characters, no mailbox and no phone
+    /// number.
     pub text: Box<str>,
+    /// Stands for the words as they came: two answers may differ only in whom they name.
+    words: u64,
 }
 
+/// What is kept of a vendor's words, in characters.
+const WORDS_MAX: usize = 200;
+
 impl Said {
-    /// Keeps the first 200 characters of the vendor's words and drops what could forge a log line.
+    /// Keeps the first 200 characters of the vendor's words, without what could forge a log line and without whom
+    /// they name.
     #[must_use]
     pub fn new(code: Code, text: &str) -> Self {
-        let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-        Self { code, text: text.into_boxed_str() }
+        let mut words = DefaultHasher::new();
+        text.hash(&mut words);
+        Self { code, text: scrub::scrub(text, WORDS_MAX).into_boxed_str(), words: words.finish() }
+    }
+
+    /// Whether the vendor said the same both times, word for word.
+    #[must_use]
+    pub fn same_words(&self, other: &Self) -> bool {
+        self.words == other.words
     }
 }
 

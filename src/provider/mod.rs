@@ -10,6 +10,8 @@ pub mod twilio;
 pub mod webhook;
 pub mod wire;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 
@@ -48,6 +50,12 @@ impl Reply {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The beginning of the body as words for a person. Longer than what is kept of it (`Said`), so that it is not
+    /// cut within a recipient's address before that is taken out.
+    fn words(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body[..self.body.len().min(2048)])
     }
 }
 

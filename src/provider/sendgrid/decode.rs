@@ -57,7 +57,7 @@ impl SendGrid {
         let faults = faults(&reply.body);
         let text = match faults.first() {
             Some(fault) => fault.text(status),
-            None => format!("HTTP {status}: {}", String::from_utf8_lossy(&reply.body[..reply.body.len().min(200)])),
+            None => format!("HTTP {status}: {}", reply.words()),
         };
         let said = |code| Said::new(code, &text);
         let turned_down = |code| match count {

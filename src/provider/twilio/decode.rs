@@ -55,10 +55,7 @@ impl Twilio {
         }
         let text = match (answer.code, answer.words.as_str()) {
             (Some(code), words) => format!("HTTP {}: {code} {words}", reply.status),
-            (None, "") => {
-                let head = String::from_utf8_lossy(&reply.body[..reply.body.len().min(200)]);
-                format!("HTTP {}: {head}", reply.status)
-            }
+            (None, "") => format!("HTTP {}: {}", reply.status, reply.words()),
             (None, words) => format!("HTTP {}: {words}", reply.status),
         };
         // A server error stays ambiguous, whatever its body says.

@@ -115,7 +115,7 @@ impl Webhook {
     /// Reads a reply: any 2xx is a yes; 404 and 410 say that this endpoint is gone.
     #[must_use]
     pub fn decode(&self, reply: &Reply, now: Wall) -> Verdict {
-        let text = String::from_utf8_lossy(&reply.body[..reply.body.len().min(200)]);
+        let text = reply.words();
         let refused = |code| Verdict::Refused(Said::new(code, &format!("HTTP {}: {text}", reply.status)));
         match (reply.status, &self.gateway) {
             (200..=299, _) => Verdict::Accepted { vendor_id: None },
