@@ -97,7 +97,7 @@ fn gate(messages: u32) {
         gate.turn(now, &mut grants);
         for grant in grants.drain(..) {
             done += grant.permit.messages() as usize;
-            gate.release(grant.permit.requests());
+            gate.release(Lane::Marketing, grant.permit.requests());
         }
     }
 }

@@ -62,7 +62,10 @@ impl Note {
     }
 
     fn write(&self, lines: u64) -> Result<(), Stop> {
-        std::fs::write(&self.0, format!("{lines}\n"))
+        // Written beside and renamed: a kill in between leaves the old note, never half of one.
+        let new = self.0.with_extension("progress.new");
+        std::fs::write(&new, format!("{lines}\n"))
+            .and_then(|()| std::fs::rename(&new, &self.0))
             .map_err(|e| Stop::new(1, format!("cannot write `{}`: {e}", self.0.display())))
     }
 }
@@ -170,7 +173,6 @@ fn send_all(
             record = kept;
         }
         if at % NOTE_EVERY == 0 {
-            producer.poll(Duration::ZERO);
             take_acks(&producer, &mut ahead).map_err(|e| unavailable(&e))?;
             note.write(ahead.next)?;
             bar.set_position(ahead.next);
@@ -191,10 +193,16 @@ struct Ahead {
 }
 
 fn take_acks(producer: &BaseProducer<Acks>, ahead: &mut Ahead) -> Result<(), String> {
-    let Ok(mut acks) = producer.context().0.lock() else { return Err("a callback panicked".to_owned()) };
-    ahead.early.extend(acks.0.drain(..));
-    while ahead.early.remove(&(ahead.next + 1)) {
-        ahead.next += 1;
+    // One poll serves one event, which reports one acknowledged request: go on while there are any.
+    loop {
+        producer.poll(Duration::ZERO);
+        let Ok(mut acks) = producer.context().0.lock() else { return Err("a callback panicked".to_owned()) };
+        if acks.0.is_empty() {
+            return acks.1.take().map_or(Ok(()), Err);
+        }
+        ahead.early.extend(acks.0.drain(..));
+        while ahead.early.remove(&(ahead.next + 1)) {
+            ahead.next += 1;
+        }
     }
-    acks.1.take().map_or(Ok(()), Err)
 }

@@ -14,8 +14,9 @@ pub(super) fn run(file: Option<&Path>) -> Result<ExitCode, Stop> {
     let _logs = logs::start(&config.log).map_err(|e| Stop::new(78, e))?;
     let runtime = runtime()?;
     let ended = runtime.block_on(live(config));
-    // Nothing is waited for any more: after a second signal a thread may still be at its drain.
-    runtime.shutdown_background();
+    // Nothing is waited for any more: after a second signal a thread may still be at its drain. Nothing is torn
+    // down either: what is still out ends with the process, and its jobs will be read again.
+    std::mem::forget(runtime);
     ended
 }
 
@@ -27,16 +28,20 @@ async fn live(config: crate::config::Config) -> Result<ExitCode, Stop> {
     let mut term = signal(SignalKind::terminate()).map_err(fail)?;
     let mut int = signal(SignalKind::interrupt()).map_err(fail)?;
     tokio::select! {
-        failure = daemon.failed() => return Err(failure.into()),
+        failure = daemon.failed() => {
+            // Dropping it would drop receipts unsettled; they end with the process.
+            std::mem::forget(daemon);
+            return Err(failure.into());
+        }
         _ = term.recv() => {}
         _ = int.recv() => {}
     }
-    let stop = daemon.stop();
+    let mut stop = Box::pin(daemon.stop());
     let again = async {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
     };
     tokio::select! {
-        drained = stop => {
+        drained = &mut stop => {
             let drained = drained?;
             if drained.left > 0 || !drained.committed {
                 let text = format!("{} jobs were still at a provider; they will be sent again", drained.left);
@@ -44,6 +49,9 @@ async fn live(config: crate::config::Config) -> Result<ExitCode, Stop> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        () = again => Err(Stop::new(75, "stopped by a second signal before the drain was over: jobs at a provider will be sent again")),
+        () = again => {
+            std::mem::forget(stop);
+            Err(Stop::new(75, "stopped by a second signal before the drain was over: jobs at a provider will be sent again"))
+        }
     }
 }

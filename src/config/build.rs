@@ -118,7 +118,9 @@ fn client(c: &mut Collected, raw: &Raw) -> Vec<(String, String)> {
     ];
     for (key, value) in &raw.kafka.client {
         c.must(!OURS.contains(&key.as_str()), || format!("kafka.client.\"{key}\" is set by peakpost itself"));
-        let secret = ["password", "secret", "key.pem", "oauthbearer.config"].iter().any(|word| key.ends_with(word));
+        let secret = ["password", "passphrase", "secret", "key.pem", "oauthbearer.config"]
+            .iter()
+            .any(|word| key.ends_with(word));
         let value = if secret {
             let read = Secret::resolve(value).map(|s| s.expose().to_owned());
             c.or(read.map_err(|e| format!("kafka.client.\"{key}\": {e}")), String::new())

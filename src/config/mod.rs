@@ -23,7 +23,8 @@ use crate::{dispatch, gate, intake, settle};
 /// The commented defaults: the file at the top of the repository, compiled in.
 pub const DEFAULTS: &str = include_str!("../../config.toml");
 
-/// Environment variables with this prefix are read.
+/// Environment variables with this prefix and a section are read: `PEAKPOST_SECTION__KEY`. Others are somebody
+/// else's: `PEAKPOST_CONFIG` names the file, and Kubernetes gives every pod `PEAKPOST_PORT` and its like.
 const ENV_PREFIX: &str = "PEAKPOST_";
 
 /// Every room's configuration.
@@ -122,6 +123,15 @@ fn merge(base: &mut Table, over: Table) {
 /// `PEAKPOST_KAFKA__BROKERS=…` sets `kafka.brokers`. The value is read as TOML if it is, else as text.
 fn set(table: &mut Table, name: &str, value: &str) -> Result<(), String> {
     let path = name.trim_start_matches(ENV_PREFIX).to_ascii_lowercase();
+    if !path.contains("__") {
+        let near =
+            table.keys().find(|section| path.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('_')));
+        return near.map_or(Ok(()), |section| {
+            let key = &path[section.len() + 1..];
+            let hint = format!("{ENV_PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase());
+            Err(format!("environment variable `{name}` sets no key `{path}`; hint: `{hint}`, with two underscores"))
+        });
+    }
     let mut keys: Vec<&str> = path.split("__").collect();
     let Some(last) = keys.pop() else { return Ok(()) };
     let mut at = table;

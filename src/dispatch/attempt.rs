@@ -73,7 +73,7 @@ impl Shard {
     pub(super) fn landed(&mut self, flight: usize, result: &Result<Reply, WireError>, now: Now) {
         let Flight { provider, lane, key, jobs, started } = self.flights.remove(flight);
         self.lines[provider].in_flight.dec();
-        self.release(provider, 1);
+        self.release(provider, lane, 1);
         let took = now.mono.saturating_duration_since(started);
         let decoded = self.decode(provider, jobs.len(), result, now);
         let verdict = match &decoded {

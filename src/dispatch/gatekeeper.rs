@@ -21,8 +21,8 @@ use crate::route::ProviderId;
 pub(super) enum ToGate {
     /// They want to send.
     Ask(Ask),
-    /// So many requests have ended, or were never made.
-    Release(u32),
+    /// So many requests of a lane's permits have ended, or were never made.
+    Release(Lane, u32),
     /// Nothing before this.
     Stop(Instant),
 }
@@ -98,7 +98,7 @@ impl Gatekeeper {
             for message in heard.drain(..) {
                 match message {
                     ToGate::Ask(ask) => self.gate.ask(ask, now),
-                    ToGate::Release(requests) => self.gate.release(requests),
+                    ToGate::Release(lane, requests) => self.gate.release(lane, requests),
                     ToGate::Stop(until) => self.gate.stop_until(until),
                 }
             }
@@ -119,10 +119,11 @@ impl Gatekeeper {
             {
                 log.push(Granted { provider: Arc::clone(&self.name), at: now, requests, messages });
             }
+            let lane = grant.permit.lane();
             let event = shard::Event::Granted { provider: self.id, permit: grant.permit };
             if self.shards[grant.shard].try_send(event).is_err() {
                 // The shard has ended: the daemon is stopping, and so will this task.
-                self.gate.release(requests);
+                self.gate.release(lane, requests);
             }
         }
     }

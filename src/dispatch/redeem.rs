@@ -37,10 +37,10 @@ impl Shard {
             let admitted = batch.into_iter().filter_map(|job| self.admit(provider, lane, key, job, now)).collect();
             if !self.fly(provider, lane, key, admitted, now) {
                 // Nobody of it may go: its unit is spent, its slot is free again.
-                self.release(provider, 1);
+                self.release(provider, lane, 1);
             }
         }
-        self.release(provider, requests);
+        self.release(provider, lane, requests);
     }
 
     /// Takes the next batch, of at most `messages` jobs. `None`: nobody is left.

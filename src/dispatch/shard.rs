@@ -229,9 +229,9 @@ impl Shard {
         self.done.push(Settlement { subject: Subject::Job(job), outcome, provider, at: now.wall, decided: now.mono });
     }
 
-    pub(super) fn release(&mut self, provider: ProviderId, requests: u32) {
+    pub(super) fn release(&mut self, provider: ProviderId, lane: Lane, requests: u32) {
         if requests > 0 {
-            self.tell_gate(provider, ToGate::Release(requests));
+            self.tell_gate(provider, ToGate::Release(lane, requests));
         }
     }
 

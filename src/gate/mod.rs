@@ -15,8 +15,8 @@ use crate::job::Lane;
 use bucket::Bucket;
 use limit::{Limit, Unit};
 
-/// Longest time between a permit's making and its redemption.
-pub const PERMIT_LIFE: Duration = Duration::from_millis(50);
+/// Longest time between a permit's making and its redemption: less than J, which covers the way to the vendor too.
+pub const PERMIT_LIFE: Duration = Duration::from_millis(20);
 
 /// Most requests in one ask.
 pub const REQUESTS_MAX: u32 = 64;
@@ -32,7 +32,7 @@ pub struct Config {
     pub reserve: f64,
     /// How far apart a permit and its arrival at the vendor's door can be.
     pub jitter: Duration,
-    /// When both lanes wait: how many units transactional gets for each of marketing's.
+    /// When both lanes wait: how many permits transactional gets for each of marketing's.
     pub weight: u32,
 }
 
@@ -104,7 +104,7 @@ pub struct Gate {
     buckets: Vec<Bucket>,
     slots: Slots,
     waiting: [VecDeque<(Instant, Ask)>; 2],
-    /// Units of service given to transactional while marketing waited, since marketing's last turn.
+    /// Permits given to transactional while marketing waited, since marketing's last turn.
     ahead: u32,
     weight: u32,
     stopped_until: Option<Instant>,
@@ -114,8 +114,8 @@ pub struct Gate {
 #[derive(Debug)]
 struct Slots {
     free: u32,
-    /// Of these, marketing may not take the last so many.
-    reserved: u32,
+    /// What marketing may still take: never more than all but the reserve are marketing's.
+    lendable: u32,
 }
 
 impl Gate {
@@ -126,7 +126,7 @@ impl Gate {
         let reserved = bucket::share(config.concurrency, config.reserve).clamp(1, config.concurrency - 1);
         Self {
             buckets: config.limits.iter().map(bucket).collect(),
-            slots: Slots { free: config.concurrency, reserved },
+            slots: Slots { free: config.concurrency, lendable: config.concurrency - reserved },
             waiting: [VecDeque::new(), VecDeque::new()],
             ahead: 0,
             weight: config.weight.max(1),
@@ -140,17 +140,12 @@ impl Gate {
         self.waiting[ask.lane.index()].push_back((now, ask));
     }
 
-    /// Takes back an unanswered ask of a shard that no longer wants it.
-    pub fn withdraw(&mut self, shard: usize, lane: Lane) -> bool {
-        let queue = &mut self.waiting[lane.index()];
-        let before = queue.len();
-        queue.retain(|(_, ask)| ask.shard != shard);
-        queue.len() < before
-    }
-
-    /// Requests have ended, or were never made.
-    pub fn release(&mut self, requests: u32) {
+    /// Requests of a permit in `lane` have ended, or were never made.
+    pub fn release(&mut self, lane: Lane, requests: u32) {
         self.slots.free += requests;
+        if lane == Lane::Marketing {
+            self.slots.lendable += requests;
+        }
     }
 
     /// Free request slots.
@@ -185,12 +180,12 @@ impl Gate {
             let second = Lane::ALL[1 - first.index()];
             match self.try_head(first, now, grants) {
                 Ok(()) => {}
-                // Marketing's turn, but what is left is transactional's reserve: that one may go on.
-                Err(wake) if first == Lane::Marketing => match self.try_head(second, now, grants) {
+                // Marketing's turn, but it has all the slots it may have: transactional may go on.
+                Err(None) if first == Lane::Marketing => match self.try_head(second, now, grants) {
                     Ok(()) => {}
-                    Err(other) => return earlier(wake, other),
+                    Err(wake) => return wake,
                 },
-                // Marketing never passes a waiting transactional ask: it would take what that one waits for.
+                // Nobody passes the one whose turn it is: that would take what it waits for.
                 Err(wake) => return wake,
             }
         }
@@ -212,15 +207,21 @@ impl Gate {
         let Some((asked, ask)) = self.waiting[lane.index()].front().copied() else { return Err(None) };
         let usable = match lane {
             Lane::Transactional => self.slots.free,
-            Lane::Marketing => self.slots.free.saturating_sub(self.slots.reserved),
+            Lane::Marketing => self.slots.free.min(self.slots.lendable),
         };
         let (requests, messages) = self.size(ask, usable);
         if requests == 0 {
             return Err(None);
         }
-        self.take(lane, requests, messages, now).map_err(|wake| Some(self.origin + wake))?;
+        // Transactional has had its share before marketing's turn came: what is kept for it would never be left.
+        let shared = lane == Lane::Marketing && !self.waiting[Lane::Transactional.index()].is_empty();
+        let purse = if shared { Lane::Transactional } else { lane };
+        self.take(purse, requests, messages, now).map_err(|wake| Some(self.origin + wake))?;
         self.waiting[lane.index()].pop_front();
         self.slots.free -= requests;
+        if lane == Lane::Marketing {
+            self.slots.lendable -= requests;
+        }
         self.ahead = match lane {
             Lane::Transactional if !self.waiting[Lane::Marketing.index()].is_empty() => self.ahead.saturating_add(1),
             _ => 0,
@@ -238,8 +239,10 @@ impl Gate {
         };
         let requests = ask.requests.min(slots).min(cap(Unit::Requests));
         let messages = ask.messages.min(cap(Unit::Messages)).min(requests.saturating_mul(ask.per_request));
-        // Never more requests than messages: a request carries at least one.
-        (requests.min(messages), messages)
+        // Fewer messages need fewer requests; what is taken and not used is spent.
+        let share = u64::from(ask.requests) * u64::from(messages);
+        let needed = share.div_ceil(u64::from(ask.messages.max(1)));
+        (requests.min(u32::try_from(needed).unwrap_or(u32::MAX)), messages)
     }
 
     /// Takes from every bucket or from none.
@@ -258,12 +261,5 @@ impl Gate {
             bucket.restore(saved);
         }
         Err(wake)
-    }
-}
-
-fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }

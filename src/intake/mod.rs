@@ -15,6 +15,7 @@ mod owner;
 mod restore;
 pub mod topics;
 
+use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,9 +31,9 @@ use crate::ledger::ownership::Ownership;
 use crate::observe::{Clock, Metrics};
 
 /// How homes are owned and read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
-    /// librdkafka properties common to every client (brokers, TLS, SASL).
+    /// librdkafka properties common to every client (brokers, TLS, SASL). Never printed: passwords are in them.
     pub client: Vec<(String, String)>,
     /// Topic names.
     pub topics: Topics,
@@ -56,6 +57,24 @@ pub struct Config {
     pub restore_depth: i64,
     /// Most bytes of records in memory, over all homes.
     pub memory_bytes: usize,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("topics", &self.topics)
+            .field("group", &self.group)
+            .field("first_start", &self.first_start)
+            .field("session_timeout", &self.session_timeout)
+            .field("heartbeat", &self.heartbeat)
+            .field("lease", &self.lease)
+            .field("commit_interval", &self.commit_interval)
+            .field("drain", &self.drain)
+            .field("window_jobs", &self.window_jobs)
+            .field("restore_depth", &self.restore_depth)
+            .field("memory_bytes", &self.memory_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the group starts in a jobs topic in which it has never committed an offset.

@@ -107,6 +107,8 @@ impl Owner {
             let now = self.links.clock.mono();
             if let Ok(limit) = self.stop.try_recv() {
                 self.stopping = true;
+                // Homes that are ours but not begun stay so.
+                self.assigned.clear();
                 self.close(self.owned.keys().copied().collect(), Why::Shutdown, after(now, limit));
             }
             self.serve_group()?;
@@ -114,7 +116,11 @@ impl Owner {
             self.open_homes(now);
             self.commit(now);
             if let Some(drained) = self.advance_leaving(now)? {
-                self.membership.leave();
+                match drained.committed {
+                    true => self.membership.leave(),
+                    // The coordinator does not answer, and leaving would wait for it: the session's end tells it.
+                    false => std::mem::forget(self.membership),
+                }
                 return Ok(drained);
             }
             let read = if self.hand_over() { self.read() } else { 0 };

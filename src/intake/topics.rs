@@ -5,6 +5,7 @@
 //! Must not know: who reads or writes them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -22,9 +23,9 @@ const WAIT: Duration = Duration::from_secs(10);
 const MESSAGE_BYTES_MIN: i64 = 1024 * 1024;
 
 /// How topics are made.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Plan {
-    /// librdkafka properties common to every client (brokers, TLS, SASL).
+    /// librdkafka properties common to every client (brokers, TLS, SASL). Never printed: passwords are in them.
     pub client: Vec<(String, String)>,
     /// Names.
     pub topics: Topics,
@@ -36,6 +37,18 @@ pub struct Plan {
     pub outcomes_retention: Duration,
     /// How long dead letters are kept, at least.
     pub dead_retention: Duration,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("topics", &self.topics)
+            .field("partitions", &self.partitions)
+            .field("replication", &self.replication)
+            .field("outcomes_retention", &self.outcomes_retention)
+            .field("dead_retention", &self.dead_retention)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One topic as it must be.
@@ -96,7 +109,9 @@ impl Plan {
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT));
-        let results = admin.create_topics(&topics, &options).await.map_err(|e| format!("cannot create topics: {e}"))?;
+        let results = admin.create_topics(&topics, &options).await.map_err(|e| {
+            format!("cannot create topics: {e}; hint: check `kafka.brokers`, the network and the TLS settings")
+        })?;
         let mut made = Vec::new();
         for result in results {
             match result {

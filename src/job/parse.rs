@@ -4,7 +4,6 @@
 //! that upstream can act on. Reading never panics and never allocates more than the record is long.
 //! Must not know: policy (who may be written to), vendors.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -170,23 +169,13 @@ impl<'a> Members<'a> {
         check: impl Fn(&str) -> Result<(), field::Fault>,
     ) -> Result<Option<Text<'a>>, Invalid> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
-        let text = Self::plain(raw).map_or_else(|| self.escaped(name, raw), Ok)?;
-        check(&text).map_err(|(reason, detail)| Invalid::new(reason, self.field(name), detail))?;
-        Ok(Some(text))
-    }
-
-    /// A string without escapes is what stands between its quotes: a raw value has been checked already.
-    fn plain(raw: &'a RawValue) -> Option<Text<'a>> {
-        let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-        (!inner.contains('\\')).then_some(Text(Cow::Borrowed(inner)))
-    }
-
-    fn escaped(&self, name: &str, raw: &'a RawValue) -> Result<Text<'a>, Invalid> {
-        serde_json::from_str(raw.get()).map_err(|_| match raw.get().starts_with('"') {
+        let text: Text<'a> = serde_json::from_str(raw.get()).map_err(|_| match raw.get().starts_with('"') {
             // The only thing a raw value leaves unread in a string.
             true => Invalid::new(Reason::NotJson, self.field(name), "half of a surrogate pair"),
             false => Invalid::new(Reason::WrongType, self.field(name), "must be a string"),
-        })
+        })?;
+        check(&text).map_err(|(reason, detail)| Invalid::new(reason, self.field(name), detail))?;
+        Ok(Some(text))
     }
 
     fn text(&self, name: &str, check: impl Fn(&str) -> Result<(), field::Fault>) -> Result<Text<'a>, Invalid> {

@@ -53,16 +53,22 @@ impl<T> Queue<T> {
     /// with how many jobs.
     #[must_use]
     pub fn upcoming(&self, requests_max: usize, per_request: usize) -> (usize, usize) {
-        let (mut requests, mut jobs) = (0, 0);
-        for key in self.turns.iter().take(requests_max) {
-            let len = self.groups[key].len();
-            requests += len.div_ceil(per_request);
-            jobs += len;
-            if requests >= requests_max {
-                break;
+        let (mut requests, mut jobs, mut gone) = (0, 0, 0);
+        loop {
+            let before = requests;
+            // One round of turns: a request of each group that has jobs left after `gone` of them.
+            for left in self.turns.iter().map(|key| self.groups[key].len().saturating_sub(gone)).filter(|n| *n > 0) {
+                if requests == requests_max {
+                    return (requests, jobs);
+                }
+                requests += 1;
+                jobs += left.min(per_request);
             }
+            if requests == before {
+                return (requests, jobs);
+            }
+            gone += per_request;
         }
-        (requests.min(requests_max), jobs.min(requests_max * per_request))
     }
 
     /// When the longest-waiting job came.

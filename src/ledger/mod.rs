@@ -113,6 +113,10 @@ impl Ledger {
         debug_assert!(offset >= source.next, "records arrive in log order");
         let seq = source.base_seq + source.entries.len() as u64;
         source.next = offset + 1;
+        // What is gone from the log (retention, compaction) will not be read again.
+        while source.done_before.first_key_value().is_some_and(|(&gone, _)| gone < offset) {
+            source.done_before.pop_first();
+        }
         if let Some(outcome) = source.done_before.remove(&offset) {
             source.entries.push_back(Entry { offset, outcome });
             source.pop_done();

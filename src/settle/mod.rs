@@ -10,6 +10,7 @@ mod letter;
 mod producer;
 mod stage;
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -24,9 +25,9 @@ use crate::outcome::Outcome;
 const INBOX: usize = 1024;
 
 /// How the producer is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
-    /// librdkafka properties common to every client (brokers, TLS, SASL).
+    /// librdkafka properties common to every client (brokers, TLS, SASL). Never printed: passwords are in them.
     pub client: Vec<(String, String)>,
     /// Topic names.
     pub topics: Topics,
@@ -34,6 +35,16 @@ pub struct Config {
     pub linger: Duration,
     /// Most records in the producer's queue: at least the jobs that can be in memory.
     pub queue_max: usize,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("topics", &self.topics)
+            .field("linger", &self.linger)
+            .field("queue_max", &self.queue_max)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One job that is through.

@@ -1,0 +1,39 @@
+//! The gate in virtual time: what it lets through, to whom, and what it never does.
+//!
+//! Why: a limit is a promise to a vendor, and breaking it costs the account. Hours pass here in seconds, because
+//! nobody sleeps: every instant is computed.
+//! Must not know: tasks, shards, vendors.
+
+#[path = "gate/limits.rs"]
+mod limits;
+#[path = "gate/rates.rs"]
+mod rates;
+#[path = "gate/turns.rs"]
+mod turns;
+#[path = "gate/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use peakpost::gate::{Ask, Config};
+use peakpost::job::Lane;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// A gate's configuration as operators have it, but for its limits and slots.
+fn config(limits: &[&str], concurrency: u32) -> Config {
+    let limits = limits.iter().map(|text| text.parse().unwrap_or_else(|fault| panic!("{fault}"))).collect();
+    Config { limits, concurrency, reserve: 0.2, jitter: ms(50), weight: 9 }
+}
+
+/// An ask for single sends: one message each.
+fn singles(shard: usize, lane: Lane, n: u32) -> Ask {
+    Ask { shard, lane, requests: n, messages: n, per_request: 1 }
+}
+
+/// An ask for one request with many messages.
+fn batch(shard: usize, lane: Lane, messages: u32) -> Ask {
+    Ask { shard, lane, requests: 1, messages, per_request: 1000 }
+}
