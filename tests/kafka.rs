@@ -1,0 +1,26 @@
+//! The real binary against a real Kafka (or what of it the embedded broker can show), with vendors that keep their
+//! own log of what arrived.
+//!
+//! Why: promises about loss, duplicates, limits and drains hold for processes or not at all. With
+//! `PEAKPOST_TEST_BROKERS=host:port` (see `tests/kafka/kafka.sh`) every scenario runs in full; without it, on the
+//! embedded broker, smaller and with what was left out named.
+//! Must not know: the daemon's insides.
+#![expect(clippy::disallowed_methods, reason = "the tests' clock is the world's, not the line's; polling sleeps")]
+
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
+mod support;
+
+#[path = "kafka_suite/enqueue.rs"]
+mod enqueue;
+#[path = "kafka_suite/instances.rs"]
+mod instances;
+#[path = "kafka_suite/malformed.rs"]
+mod malformed;
+#[path = "kafka_suite/rate.rs"]
+mod rate;
+#[path = "kafka_suite/stop.rs"]
+mod stop;
+#[path = "kafka_suite/topics.rs"]
+mod topics;
+#[path = "kafka_suite/vendor.rs"]
+mod vendor;

@@ -1,0 +1,110 @@
+//! Configurations as an operator would write them, for simulated vendors.
+//!
+//! Why: a daemon under test reads a file, like any other.
+//! Must not know: which scenario it is for.
+
+use std::path::Path;
+
+use super::{World, canary};
+
+/// What scenarios change; the rest stays as shipped.
+#[derive(Clone)]
+pub struct Settings {
+    /// Limits of the three accounts.
+    pub mail: &'static str,
+    pub sms: &'static str,
+    pub hook: &'static str,
+    /// Requests at a time, per account.
+    pub concurrency: u32,
+    /// Longest request, for all accounts.
+    pub request_timeout: &'static str,
+    /// Further sections.
+    pub sections: &'static str,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mail: "60_000 messages/s",
+            sms: "8_000 messages/s",
+            hook: "8_000 requests/s",
+            concurrency: 64,
+            request_timeout: "10s",
+            sections: "",
+        }
+    }
+}
+
+fn secret(dir: &Path, name: &str, value: &str) -> String {
+    let path = dir.join(format!("{name}.secret"));
+    std::fs::write(&path, value).unwrap();
+    format!("file:{}", path.display())
+}
+
+impl Settings {
+    /// The file.
+    pub fn text(&self, world: &World) -> String {
+        let Self { mail, sms, hook, concurrency, request_timeout, sections } = self;
+        let vendor = &world.vendor_config;
+        let key = secret(world.dir(), "sendgrid", &vendor.sendgrid_key);
+        let password = secret(world.dir(), "twilio", &vendor.twilio_password);
+        let signing = secret(world.dir(), "webhook", &vendor.webhook_secret);
+        let sasl = secret(world.dir(), "kafka", canary::KAFKA_PASSWORD);
+        let (brokers, prefix, embedded) = (&world.brokers, &world.prefix, !world.real);
+        let (base, sid) = (world.vendor_url(), &vendor.twilio_sid);
+        let common = format!(
+            "concurrency = {concurrency}\nrequest_timeout = \"{request_timeout}\"\nconnect_timeout = \"1s\"\nallow_hosts = [\"127.0.0.1\"]\n"
+        );
+        format!(
+            r#"
+[kafka]
+brokers = "{brokers}"
+prefix = "{prefix}"
+group = "{prefix}"
+embedded = {embedded}
+[kafka.client]
+# Means nothing without SASL: a secret that must not be seen.
+"sasl.password" = "{sasl}"
+[topics]
+replication = 1
+[ops]
+listen = "127.0.0.1:0"
+[log]
+format = "pretty"
+[tenants."*"]
+from = ["*"]
+{sections}
+[[providers]]
+name = "mail"
+kind = "sendgrid"
+base_url = "{base}"
+key = "{key}"
+limits = ["{mail}"]
+{common}
+[[providers]]
+name = "sms"
+kind = "twilio"
+base_url = "{base}"
+account_sid = "{sid}"
+password = "{password}"
+limits = ["{sms}"]
+{common}
+[[providers]]
+name = "hook"
+kind = "webhook"
+secret = "{signing}"
+limits = ["{hook}"]
+{common}
+[[routes]]
+channel = "email"
+provider = "mail"
+[[routes]]
+channel = "sms"
+provider = "sms"
+[[routes]]
+channel = "webhook"
+provider = "hook"
+"#
+        )
+    }
+}
