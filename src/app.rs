@@ -172,10 +172,10 @@ impl Daemon {
             tokio::select! {
                 ended = &mut intake => break ended,
                 () = &mut limit => {
-                    return Err(Failure::Broken(format!("the drain did not end; it waited for: {}", status.borrow().draining)));
+                    return Err(Failure::Broken(format!("the drain did not end; it waited for: {}", waits_for(&status.borrow().draining))));
                 }
                 () = tokio::time::sleep(STILL_WAITING) => {
-                    tracing::info!(target: "peakpost::app", for_what = status.borrow().draining, "still waiting; please be patient");
+                    tracing::info!(target: "peakpost::app", for_what = waits_for(&status.borrow().draining), "still waiting; please be patient");
                 }
             }
         };
@@ -202,6 +202,10 @@ impl Daemon {
         }
         Ok(drained)
     }
+}
+
+fn waits_for(draining: &str) -> &str {
+    if draining.is_empty() { "the group's coordinator to answer; is Kafka reachable?" } else { draining }
 }
 
 fn provider(config: crate::config::ProviderConfig) -> Result<dispatch::Provider, String> {

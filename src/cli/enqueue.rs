@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,7 +13,9 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use ring::digest;
 
+use super::note::Note;
 use super::{Stop, load};
 use crate::job::{Lane, parse};
 use crate::observe::kafka;
@@ -26,16 +28,17 @@ const NOTE_EVERY: u64 = 10_000;
 #[expect(clippy::print_stdout, reason = "the command's result")]
 pub(super) fn enqueue(file: &Path, lane: Lane, config: Option<&Path>) -> Result<ExitCode, Stop> {
     let config = load(config)?;
-    let lines = check_all(file)?;
+    let (lines, sha256) = check_all(file)?;
     let topic = config.intake.topics.jobs(lane).to_owned();
-    let note = Note::beside(file);
-    let done = note.read();
+    let brokers = config.intake.client.iter().find(|(key, _)| key == "bootstrap.servers");
+    let note = Note::beside(file, &sha256, &topic, brokers.map_or("", |(_, brokers)| brokers));
+    let done = note.read()?;
     if done >= lines {
         println!(
             "all {} jobs of `{}` were enqueued before; hint: remove `{}` to enqueue them again",
             HumanCount(lines),
             file.display(),
-            note.0.display()
+            note.path()
         );
         return Ok(ExitCode::SUCCESS);
     }
@@ -45,29 +48,6 @@ pub(super) fn enqueue(file: &Path, lane: Lane, config: Option<&Path>) -> Result<
     send_all(&config.intake.client, file, &topic, done, lines, &note)?;
     println!("{} jobs enqueued to {topic}", HumanCount(lines - done));
     Ok(ExitCode::SUCCESS)
-}
-
-/// How far a file has been enqueued: the number of its lines that are acknowledged without a gap.
-struct Note(PathBuf);
-
-impl Note {
-    fn beside(file: &Path) -> Self {
-        let mut name = file.as_os_str().to_owned();
-        name.push(".progress");
-        Self(name.into())
-    }
-
-    fn read(&self) -> u64 {
-        std::fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-    }
-
-    fn write(&self, lines: u64) -> Result<(), Stop> {
-        // Written beside and renamed: a kill in between leaves the old note, never half of one.
-        let new = self.0.with_extension("progress.new");
-        std::fs::write(&new, format!("{lines}\n"))
-            .and_then(|()| std::fs::rename(&new, &self.0))
-            .map_err(|e| Stop::new(1, format!("cannot write `{}`: {e}", self.0.display())))
-    }
 }
 
 fn open(file: &Path) -> Result<BufReader<File>, Stop> {
@@ -93,15 +73,18 @@ fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> Result<bool, S
     Ok(read > 0)
 }
 
-/// Checks every line; returns how many there are.
-fn check_all(file: &Path) -> Result<u64, Stop> {
+/// Checks every line; returns how many there are, and the SHA-256 of them.
+fn check_all(file: &Path) -> Result<(u64, String), Stop> {
     let (mut reader, mut line) = (open(file)?, Vec::new());
     let size = file.metadata().map_or(0, |m| m.len());
     let bar = bar(size, "checking ")?;
     let (mut lines, mut faults, mut bad) = (0_u64, Vec::new(), 0_u64);
+    let mut digest = digest::Context::new(&digest::SHA256);
     while next_line(&mut reader, &mut line)? {
         lines += 1;
         bar.inc(line.len() as u64 + 1);
+        digest.update(&line);
+        digest.update(b"\n");
         if let Err(invalid) = parse::parse(&line) {
             bad += 1;
             if faults.len() < SHOWN {
@@ -111,7 +94,8 @@ fn check_all(file: &Path) -> Result<u64, Stop> {
     }
     bar.finish_and_clear();
     if bad == 0 {
-        return Ok(lines);
+        let sha256 = digest.finish().as_ref().iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
+        return Ok((lines, sha256));
     }
     let more = if bad > SHOWN as u64 { format!("\n… and {} more", bad - SHOWN as u64) } else { String::new() };
     let text = format!(

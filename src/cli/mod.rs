@@ -5,6 +5,7 @@
 
 mod demo;
 mod enqueue;
+mod note;
 mod run;
 mod sim;
 mod tools;

@@ -13,7 +13,7 @@ pub(super) fn sim(part: SimPart) -> Result<ExitCode, Stop> {
             SimPart::Provider { listen, arrivals, seed } => {
                 let config = SimConfig { addr: listen, journal: arrivals, seed, ..SimConfig::default() };
                 let simulator = Simulator::start(config).await.map_err(|e| Stop::new(1, e))?;
-                say(&format!("http://{}", simulator.addr()))?;
+                say(&format!("http://{}\n{}", simulator.addr(), usage(simulator.addr())))?;
                 until_stopped().await?;
                 simulator.shutdown().await.map_err(|e| Stop::new(1, e))?;
             }
@@ -26,6 +26,18 @@ pub(super) fn sim(part: SimPart) -> Result<ExitCode, Stop> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What an operator needs to point a daemon at the simulated vendors.
+fn usage(addr: std::net::SocketAddr) -> String {
+    let SimConfig { sendgrid_key, twilio_sid, twilio_password, webhook_secret, .. } = SimConfig::default();
+    format!(
+        "# simulated accounts: put the secrets into the environment or files, and use as providers:
+#   kind = \"sendgrid\", base_url = \"http://{addr}\", key: {sendgrid_key}
+#   kind = \"twilio\", base_url = \"http://{addr}\", account_sid = \"{twilio_sid}\", password: {twilio_password}
+#   kind = \"webhook\", secret: {webhook_secret}, allow_hosts = [\"127.0.0.1\"], and jobs to http://{addr}/hook/anything
+# what arrived: curl http://{addr}/arrivals"
+    )
 }
 
 /// Prints the address alone on the first line, for whoever started this.

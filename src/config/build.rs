@@ -283,9 +283,16 @@ fn provider(c: &mut Collected, p: &Provider, raw: &Raw, intake: &intake::Config)
         connect_timeout,
         request_timeout,
         idle_connections: p.concurrency as usize,
-        allow_hosts: p.allow_hosts.clone(),
+        allow_hosts: allow_hosts(p),
     };
     Some(ProviderConfig { name: p.name.clone(), kind, wire, gate })
+}
+
+/// Hosts that may be reached although they are private: those listed, and the one the operator wrote down himself.
+fn allow_hosts(p: &Provider) -> Vec<String> {
+    let own = [&p.base_url, &p.url].into_iter().flatten().filter_map(|text| url::Url::parse(text).ok());
+    let own = own.filter_map(|url| url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()));
+    p.allow_hosts.iter().cloned().chain(own).collect()
 }
 
 fn kind(p: &Provider) -> Result<Kind, String> {

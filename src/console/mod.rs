@@ -82,7 +82,9 @@ async fn readyz(State(view): State<Arc<View>>) -> Response {
     let mut faults: Vec<String> =
         status.stopped.iter().map(|(home, error)| format!("home {home} has stopped: {error}")).collect();
     if !status.joined {
-        faults.push("the group has not given this instance its homes yet".to_owned());
+        faults.push(
+            "the group has not given this instance its homes yet, or it has lost them; is Kafka reachable?".to_owned(),
+        );
     } else if !status.leased && !status.homes.is_empty() {
         faults.push(
             "the lease has run out: no commit was acknowledged in time; is the group's coordinator up?".to_owned(),
@@ -92,7 +94,10 @@ async fn readyz(State(view): State<Arc<View>>) -> Response {
         faults.push(format!("draining: {}", status.draining));
     }
     match faults.is_empty() {
-        true => (StatusCode::OK, format!("ready, {} homes\n", status.homes.len())).into_response(),
+        true => {
+            let body = format!("ready, {} homes\n{}", status.homes.len(), view.metrics.stopped_providers());
+            (StatusCode::OK, body).into_response()
+        }
         false => (StatusCode::SERVICE_UNAVAILABLE, faults.join("\n") + "\n").into_response(),
     }
 }

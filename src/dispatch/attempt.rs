@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::gatekeeper::ToGate;
-use super::shard::{Event, Shard};
+use super::shard::{Event, Shard, waiting_since};
 use super::{Now, split};
 use crate::job::receipt::Why;
 use crate::job::{Job, Lane, field};
@@ -21,7 +21,7 @@ use crate::provider::{Decoded, Reply, Request};
 use crate::retry::Next;
 use crate::route::ProviderId;
 
-/// A provider that turns everything away is asked again after this.
+/// A provider that turns everything away is asked again after this; one that cannot be reached, after a backoff.
 const PROVIDER_DOWN_PAUSE: Duration = Duration::from_secs(10);
 
 /// A request that is out, with its jobs.
@@ -102,8 +102,11 @@ impl Shard {
                 })
             }
             Err(error) => Decoded::All(match error {
-                WireError::BeforeWrite(text) => Verdict::FailedBeforeWrite(Said::new(Code::Connection, text)),
-                // The job's own URL is the job's fault, a provider's is the operator's.
+                // The job's own URL is the job's fault; a provider that cannot be reached is nobody's job's.
+                WireError::BeforeWrite(text) if kind.job_names_endpoint() => {
+                    Verdict::FailedBeforeWrite(Said::new(Code::Connection, text))
+                }
+                WireError::BeforeWrite(text) => Verdict::ProviderDown(Said::new(Code::Connection, text)),
                 WireError::Forbidden(text) if kind.job_names_endpoint() => {
                     Verdict::Refused(Said::new(Code::ForbiddenAddress, text))
                 }
@@ -232,7 +235,7 @@ impl Shard {
     /// Back into a queue, to be sent again at once.
     fn requeue(&mut self, provider: ProviderId, lane: Lane, key: u64, job: Job, now: Now) {
         if let Some(job) = self.keep(job, now) {
-            self.lines[provider].queues[lane.index()].push(key, now.mono, job);
+            self.lines[provider].queues[lane.index()].push(key, waiting_since(&job, now), job);
         }
     }
 
@@ -260,19 +263,33 @@ impl Shard {
                 }
                 return;
             }
-            Verdict::ProviderDown(said) => {
-                tracing::error!(
-                    target: "peakpost::dispatch",
-                    provider = &*self.ctx.desks[provider].provider.name,
-                    code = said.code.as_str(), said = &*said.text,
-                    "the provider turns everything away; its jobs wait; hint: check its credentials, account and base_url"
-                );
-                now.mono + PROVIDER_DOWN_PAUSE
-            }
+            Verdict::ProviderDown(said) => self.provider_down(provider, said, now),
             _ => return,
         };
         self.ctx.desks[provider].stop.stop_until(until);
         self.tell_gate(provider, ToGate::Stop(until));
+    }
+
+    /// A provider turns everything away, or cannot be reached: its jobs wait, and it is asked again after a pause.
+    /// Said once per pause, not once per request.
+    fn provider_down(&self, provider: ProviderId, said: &Said, now: Now) -> Instant {
+        let desk = &self.ctx.desks[provider];
+        let (pause, hint) = match said.code {
+            Code::Connection => (self.ctx.rules.retry.backoff, "is it reachable from here (DNS, egress, base_url)?"),
+            Code::ForbiddenAddress => {
+                (PROVIDER_DOWN_PAUSE, "its address is private; `allow_hosts` lets it pass by name")
+            }
+            _ => (PROVIDER_DOWN_PAUSE, "check its credentials, account and base_url"),
+        };
+        if !desk.stop.is_stopped(now.mono) {
+            tracing::error!(
+                target: "peakpost::dispatch",
+                provider = &*desk.provider.name,
+                code = said.code.as_str(), said = &*said.text, hint,
+                "the provider takes nothing; its jobs wait"
+            );
+        }
+        now.mono + pause
     }
 
     /// Settles a job, or lets it wait for its next attempt (`true`).

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::shard::Shard;
+use super::shard::{Shard, waiting_since};
 use super::{Now, attempt};
 use crate::gate::SendPermit;
 use crate::job::receipt::Why;
@@ -73,7 +73,7 @@ impl Shard {
             }
             Standing::LeaseOut => {
                 self.hold_until = Some(now.mono + LEASE_PAUSE);
-                self.lines[provider].queues[lane.index()].push(key, now.mono, job);
+                self.lines[provider].queues[lane.index()].push(key, waiting_since(&job, now), job);
                 return None;
             }
         }
@@ -140,7 +140,7 @@ impl Shard {
         let line = &mut self.lines[provider];
         for job in jobs {
             let key = line.splits.own_key();
-            line.queues[lane.index()].push(key, now.mono, job);
+            line.queues[lane.index()].push(key, waiting_since(&job, now), job);
         }
     }
 }

@@ -190,7 +190,7 @@ impl Shard {
 
     fn queue(&mut self, provider: ProviderId, job: Job, now: Now) {
         let key = shared_key(self.ctx.desks[provider].provider.kind.batch_key(&job));
-        self.lines[provider].queues[job.lane.index()].push(key, now.mono, job);
+        self.lines[provider].queues[job.lane.index()].push(key, waiting_since(&job, now), job);
     }
 
     /// Asks every gate behind which somebody waits and no ask is out.
@@ -307,6 +307,11 @@ impl Shard {
             self.stopped_recipients.clear();
         }
     }
+}
+
+/// Since when a job waits, on the monotonic clock: its Kafka timestamp, so that a retry does not make it young.
+pub(super) fn waiting_since(job: &Job, now: Now) -> Instant {
+    now.mono.checked_sub(until(now.wall, job.enqueued)).unwrap_or(now.mono)
 }
 
 fn until(at: Wall, now: Wall) -> Duration {

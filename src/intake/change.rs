@@ -40,7 +40,7 @@ impl Owner {
 
     /// The group has given these homes away already: nothing of them may be sent or committed any more.
     pub(super) fn lost(&mut self, homes: &[Home]) -> Result<(), String> {
-        tracing::warn!(target: "peakpost::intake", ?homes, "homes lost: the group gave them away before we let go");
+        tracing::warn!(target: "peakpost::intake", ?homes, "homes lost: no heartbeat was answered in time, so the group may have given them away; is Kafka reachable?");
         for home in homes {
             self.assigned.remove(home);
             self.links.ownership.close(*home);
@@ -49,6 +49,7 @@ impl Owner {
                 self.end_reading(*home, &owned.phase);
             }
         }
+        self.status.send_modify(|status| status.joined = false);
         self.membership.let_go(homes)
     }
 

@@ -48,7 +48,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(target: "peakpost::intake", %error, reason, "data client error");
+        tracing::debug!(target: "peakpost::intake", %error, reason, "data client error");
     }
 }
 
@@ -128,7 +128,7 @@ impl Data {
         match self.consumer.poll(Duration::ZERO)? {
             Ok(stray) => Home::try_from(stray.partition()).ok(),
             Err(error) => {
-                tracing::warn!(target: "peakpost::intake", %error, "data client");
+                tracing::debug!(target: "peakpost::intake", %error, "data client");
                 None
             }
         }

@@ -57,7 +57,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(target: "peakpost::intake", %error, reason, "membership client error");
+        tracing::debug!(target: "peakpost::intake", %error, reason, "membership client error");
     }
 }
 
@@ -145,7 +145,7 @@ impl Membership {
     pub(super) fn poll(&self) -> Option<Event> {
         // The homes topic is empty: a message or error here is worth a line, nothing more.
         if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-            tracing::warn!(target: "peakpost::intake", %error, "membership");
+            tracing::debug!(target: "peakpost::intake", %error, "membership");
         }
         self.consumer.context().events.lock().ok()?.pop_front()
     }

@@ -116,9 +116,9 @@ impl Owner {
             self.open_homes(now);
             self.commit(now);
             if let Some(drained) = self.advance_leaving(now)? {
-                match drained.committed {
+                // Leaving waits for the coordinator. Where it does not answer, the session's end tells it.
+                match drained.committed && !self.links.ownership.lease_left(now).is_zero() {
                     true => self.membership.leave(),
-                    // The coordinator does not answer, and leaving would wait for it: the session's end tells it.
                     false => std::mem::forget(self.membership),
                 }
                 return Ok(drained);
@@ -311,6 +311,15 @@ impl Owner {
                 leaving.homes.iter().filter_map(|home| self.owned.get(home)).map(|o| o.ledger.outstanding()).sum();
             format!("{left} jobs at providers or on their way to durable, {} homes", leaving.homes.len())
         });
+        let had = self.status.borrow().leased;
+        match (had, leased) {
+            (true, false) => tracing::error!(
+                target: "peakpost::intake",
+                "no commit was acknowledged within the lease: sending has stopped until one is; is Kafka reachable?"
+            ),
+            (false, true) => tracing::info!(target: "peakpost::intake", homes = homes.len(), "the lease runs: sending"),
+            _ => {}
+        }
         self.status.send_if_modified(|status| {
             let changed = status.homes != homes || status.draining != draining || status.leased != leased;
             (status.homes, status.draining, status.leased) = (homes, draining, leased);

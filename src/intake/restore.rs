@@ -97,7 +97,7 @@ impl Restore {
     /// Serves the client's own events.
     pub(super) fn poll(&self) {
         if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-            tracing::warn!(target: "peakpost::intake", %error, "outcomes client");
+            tracing::debug!(target: "peakpost::intake", %error, "outcomes client");
         }
     }
 

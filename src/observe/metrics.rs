@@ -105,7 +105,7 @@ impl Metrics {
             lane_head_age: fgauge(
                 &r,
                 "lane_head_age_seconds",
-                "How long the oldest queued job waits.",
+                "How old the oldest queued job is, by its Kafka timestamp.",
                 &["provider", "lane", "shard"],
             )?,
             gate_granted: counter(
@@ -176,6 +176,20 @@ impl Metrics {
             )?,
             registry: r,
         })
+    }
+
+    /// One line for each provider that stands still, for people: `sendgrid-main stands still for 8 s`.
+    #[must_use]
+    pub fn stopped_providers(&self) -> String {
+        use prometheus::core::Collector as _;
+        let families = self.gate_stopped.collect();
+        let metrics = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+        let stopped = metrics.filter(|m| m.get_gauge().get_value() > 0.0).map(|m| {
+            let name = m.get_label().first().map_or("", |label| label.value());
+            let left = m.get_gauge().get_value().ceil();
+            format!("provider {name} stands still for {left} s: see peakpost_attempts_total and the log\n")
+        });
+        stopped.collect::<Vec<_>>().concat()
     }
 
     /// The exposition text (version 0.0.4).

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use ring::digest;
 
 use super::{Settlement, Subject};
-use crate::job::Coordinates;
 use crate::job::topic::Topics;
+use crate::job::{Coordinates, field};
 use crate::outcome::record::{Place, Record, VERSION};
 
 /// Dead letters carry the original bytes up to this size; above it their hash, size and first 4 KiB.
@@ -88,9 +88,13 @@ pub(super) fn dead<'a>(s: &'a Settlement, topics: &Topics) -> Letter<'a> {
     }
     ours("origin", Cow::Owned(format!("{}/{home}/{offset}", topics.jobs(lane))));
     ours("at-ms", Cow::Owned(s.at.0.to_string()));
-    if let Some(spec) = spec {
-        ours("id", Cow::Borrowed(&*spec.id));
-        ours("tenant", Cow::Borrowed(&*spec.tenant));
+    let named = spec
+        .map_or_else(|| own_names(bytes), |spec| (Some(Cow::Borrowed(&*spec.id)), Some(Cow::Borrowed(&*spec.tenant))));
+    if let Some(id) = named.0 {
+        ours("id", id);
+    }
+    if let Some(tenant) = named.1 {
+        ours("tenant", tenant);
     }
     if let Some(provider) = &s.provider {
         ours("provider", Cow::Borrowed(&**provider));
@@ -105,4 +109,22 @@ pub(super) fn dead<'a>(s: &'a Settlement, topics: &Topics) -> Letter<'a> {
         bytes
     };
     Letter { payload: Cow::Borrowed(payload), headers }
+}
+
+/// The id and tenant that a record gives itself although it is no job: without them upstream could not tell which
+/// of its jobs it was.
+pub(super) fn own_names(bytes: &[u8]) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
+    #[derive(serde::Deserialize)]
+    struct Names<'a> {
+        #[serde(borrow, default)]
+        id: Option<&'a serde_json::value::RawValue>,
+        #[serde(borrow, default)]
+        tenant: Option<&'a serde_json::value::RawValue>,
+    }
+    let Ok(names) = serde_json::from_slice::<Names<'_>>(bytes) else { return (None, None) };
+    let text = |raw: Option<&serde_json::value::RawValue>, max: usize| {
+        let text: String = serde_json::from_str(raw?.get()).ok()?;
+        field::header_safe(&text, max).is_ok().then_some(Cow::Owned(text))
+    };
+    (text(names.id, 128), text(names.tenant, 64))
 }

@@ -44,7 +44,7 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(target: "peakpost::settle", %error, reason, "producer error");
+        tracing::debug!(target: "peakpost::settle", %error, reason, "producer error");
     }
 }
 

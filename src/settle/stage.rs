@@ -3,6 +3,7 @@
 //! Why: one owner for everything that is on its way to durable, so that no two threads can disagree about it.
 //! Must not know: how records look (`letter`) or travel (`producer`).
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -138,9 +139,10 @@ impl Stage {
         let source = settlement.subject.receipt().source();
         let partition = i32::from(source.home);
         let key = match &settlement.subject {
-            super::Subject::Job(job) => job.spec().id.as_bytes(),
-            super::Subject::Malformed(_) => &[],
+            super::Subject::Job(job) => Cow::Borrowed(&*job.spec().id),
+            super::Subject::Malformed(m) => letter::own_names(&m.incoming.bytes).0.unwrap_or_default(),
         };
+        let key = key.as_bytes();
         match needs {
             Needs::Dead => {
                 let letter = letter::dead(settlement, &self.topics);

@@ -84,7 +84,7 @@ fn enqueueing_goes_on_where_it_was_killed() {
     let file = write(&world, "long.jsonl", &jobs, &[]);
     let noted = || {
         let note = std::fs::read_to_string(world.dir().join("long.jsonl.progress")).unwrap_or_default();
-        note.trim().parse::<u64>().unwrap_or(0)
+        note.lines().next().and_then(|line| line.parse::<u64>().ok()).unwrap_or(0)
     };
     let mut child = enqueue(&world, "killed", &file);
     until(PATIENCE, "a first note", || (noted() > 0).then_some(()), || child.last_words());
