@@ -21,9 +21,13 @@ fn topics() -> Topics {
 }
 
 fn settlement(offset: i64, kind: Kind, reason: Reason) -> Settlement {
+    with_headers(offset, kind, reason, Headers::new())
+}
+
+fn with_headers(offset: i64, kind: Kind, reason: Reason, headers: Headers) -> Settlement {
     let bytes = br#"{"id":"1","tenant":"t","channel":"webhook","to":"https://example.com/","content":1}"#;
     let receipt = Receipt::new(Coordinates { lane: Lane::Marketing, home: 0, offset }, 1, 0, 80);
-    let incoming = Incoming { bytes: bytes[..].into(), headers: Headers::new(), enqueued: Wall(0), receipt };
+    let incoming = Incoming { bytes: bytes[..].into(), headers, enqueued: Wall(0), receipt };
     let job = Job::parse(incoming).unwrap_or_else(|malformed| panic!("the test's job is none: {}", malformed.invalid));
     let clock = Clock::default();
     let subject = Subject::Job(job);
@@ -32,6 +36,10 @@ fn settlement(offset: i64, kind: Kind, reason: Reason) -> Settlement {
 
 /// Settles one job on a broker that answers `errors` first, and returns everything that came back.
 fn check(errors: &[RDKafkaRespErr], kind: Kind, reason: Reason, enough: impl Fn(&[Back]) -> bool) -> Vec<Back> {
+    settle_one(errors, settlement(7, kind, reason), enough)
+}
+
+fn settle_one(errors: &[RDKafkaRespErr], settlement: Settlement, enough: impl Fn(&[Back]) -> bool) -> Vec<Back> {
     let cluster = MockCluster::new(1).unwrap();
     for topic in [topics().outcomes(), topics().dead()] {
         cluster.create_topic(&topic, 1, 1).unwrap();
@@ -43,7 +51,7 @@ fn check(errors: &[RDKafkaRespErr], kind: Kind, reason: Reason, enough: impl Fn(
     let links = settle::Links { metrics: Metrics::new().unwrap(), clock: Clock::default(), back, wake };
     cluster.request_errors(RDKafkaApiKey::Produce, errors);
     let settling = settle::start(&config, links).unwrap();
-    settling.settler.settle(vec![settlement(7, kind, reason)]);
+    settling.settler.settle(vec![settlement]);
     let got = collect(&came, enough);
     drop(settling.settler);
     settling.thread.join().unwrap().unwrap();
@@ -97,4 +105,13 @@ fn a_dead_letter_is_durable_before_its_outcome() {
     let errors = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1];
     let got = check(&errors, Kind::Dead, Reason::NoRoute, |got| got.len() >= 2);
     assert_eq!(settled(&got), 0, "an outcome without its letter: {got:?}");
+}
+
+#[test]
+fn a_dead_letter_with_huge_headers_does_not_stop_its_home() {
+    // Upstream's headers count against the broker's limit; what does not fit is cut, not refused.
+    let headers = vec![("trace".to_owned(), Some(vec![b'x'; 1_100_000]))];
+    let dead = with_headers(7, Kind::Dead, Reason::NoRoute, headers);
+    let got = settle_one(&[], dead, |got| !got.is_empty());
+    assert_eq!(settled(&got), 1, "{got:?}");
 }

@@ -90,6 +90,9 @@ async fn readyz(State(view): State<Arc<View>>) -> Response {
             "the lease has run out: no commit was acknowledged in time; is the group's coordinator up?".to_owned(),
         );
     }
+    if status.opening > 0 {
+        faults.push(format!("{} homes are being opened", status.opening));
+    }
     if !status.draining.is_empty() {
         faults.push(format!("draining: {}", status.draining));
     }

@@ -144,19 +144,19 @@ impl Shard {
                         next = "again";
                     }
                 }
-                self.half_ended(provider, lane, key, now);
+                self.half_ended(provider, key, now);
                 next
             }
             Decoded::Blame(list) => {
                 self.without(provider, lane, jobs, list, now);
-                self.half_ended(provider, lane, key, now);
+                self.half_ended(provider, key, now);
                 "again_without_the_blamed"
             }
             Decoded::Unblamed(said) if jobs.len() == 1 => {
                 for job in jobs {
                     self.conclude(provider, job, &Verdict::Refused(said.clone()), now);
                 }
-                self.half_ended(provider, lane, key, now);
+                self.half_ended(provider, key, now);
                 "settled"
             }
             Decoded::Unblamed(said) => {
@@ -207,8 +207,10 @@ impl Shard {
     }
 
     /// A half of a searched batch had another end than its sibling: the guilty are in the sibling.
-    pub(super) fn half_ended(&mut self, provider: ProviderId, lane: Lane, key: u64, now: Now) {
-        if let Some((jobs, said)) = self.lines[provider].splits.other_end(key) {
+    pub(super) fn half_ended(&mut self, provider: ProviderId, key: u64, now: Now) {
+        if let Some((jobs, said)) = self.lines[provider].splits.other_end(key)
+            && let Some(lane) = jobs.first().map(|job| job.lane)
+        {
             self.search(provider, lane, jobs, &said, now);
         }
     }
@@ -296,7 +298,18 @@ impl Shard {
     fn conclude(&mut self, provider: ProviderId, mut job: Job, verdict: &Verdict, now: Now) -> bool {
         let chance = self.chance();
         let channel = job.spec().channel;
-        match self.ctx.rules.retry.next(verdict, channel, job.failures.saturating_add(1), chance) {
+        let retry = &self.ctx.rules.retry;
+        let own_endpoint = self.ctx.desks[provider].provider.kind.job_names_endpoint();
+        let failures = job.failures.saturating_add(1);
+        let next = match retry.next(verdict, channel, failures, chance) {
+            // A provider's throttling is waited out; one endpoint's would hold up everybody behind its job.
+            Next::Again { after, .. } if own_endpoint && failures < retry.attempts_max => {
+                Next::Again { after, counted: true }
+            }
+            Next::Again { .. } if own_endpoint => Next::Done(exhausted(verdict)),
+            next => next,
+        };
+        match next {
             Next::Done(outcome) => {
                 if outcome.kind == Kind::Accepted {
                     let ms = now.wall.0.saturating_sub(job.enqueued.0).max(0);
@@ -314,6 +327,12 @@ impl Shard {
             }
         }
     }
+}
+
+/// The outcome of a job whose last permitted attempt said this.
+fn exhausted(verdict: &Verdict) -> Outcome {
+    let said = verdict.said().cloned().unwrap_or_else(|| Said::new(Code::Nonsense, ""));
+    Outcome::said(Kind::Dead, Reason::AttemptsExhausted(said.code), &said)
 }
 
 /// What a panic said, if it said it in words.

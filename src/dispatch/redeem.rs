@@ -114,7 +114,7 @@ impl Shard {
                 Err(text) => self.encoding_panicked(provider, lane, std::mem::take(&mut jobs), &text, now),
             }
         }
-        self.half_ended(provider, lane, key, now);
+        self.half_ended(provider, key, now);
         false
     }
 

@@ -150,7 +150,7 @@ impl Shard {
                 match message {
                     ToShard::Jobs(jobs) => jobs.into_iter().for_each(|job| self.enter(job, now)),
                     ToShard::Malformed(records) => records.into_iter().for_each(|record| self.bury(record, now)),
-                    ToShard::Purge { home, why } => self.purge(home, why),
+                    ToShard::Purge { home, epoch, why } => self.purge(home, epoch, why, now),
                 }
             }
             while let Some((provider, job)) = self.waiting.pop_due(now.mono) {
@@ -253,8 +253,8 @@ impl Shard {
     }
 
     /// Gives back every job of a home that is not at a provider.
-    fn purge(&mut self, home: Home, why: Why) {
-        let of_home = |job: &Job| job.receipt.source().home == home;
+    fn purge(&mut self, home: Home, epoch: u32, why: Why, now: Now) {
+        let of_home = |job: &Job| job.receipt.source().home == home && job.receipt.epoch() <= epoch;
         let mut gone: Vec<Job> =
             self.waiting.remove_if(|(_, job)| of_home(job)).into_iter().map(|(_, job)| job).collect();
         for line in &mut self.lines {
@@ -264,6 +264,19 @@ impl Shard {
             gone.extend(line.splits.remove_if(of_home));
         }
         self.returned.extend(gone.into_iter().map(|job| job.into_receipt().abandon(why)));
+        for provider in 0..self.lines.len() {
+            for key in self.vanished_halves(provider) {
+                self.half_ended(provider, key, now);
+            }
+        }
+    }
+
+    /// Halves of searched batches of which nobody is left: their siblings must not wait for them.
+    fn vanished_halves(&self, provider: ProviderId) -> Vec<u64> {
+        let line = &self.lines[provider];
+        let queued = |key: u64| line.queues.iter().any(|queue| queue.has_group(key));
+        let out = |key: u64| self.flights.iter().any(|(_, flight)| flight.provider == provider && flight.key == key);
+        line.splits.halves().filter(|key| !queued(*key) && !out(*key)).collect()
     }
 
     /// The daemon ends: whatever still waits goes back by name.

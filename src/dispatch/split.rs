@@ -2,7 +2,7 @@
 //!
 //! Why: one bad address must not cost a thousand messages, and a template that no vendor can render must not
 //! cost two thousand requests. So a batch is halved; when both halves fail alike, the fault is in what they
-//! share, and all of them are refused as one.
+//! share, and all of them are refused as one (but size: what is too large is halved until it fits).
 //! Must not know: queues, gates; a half is known by the queue key under which it waits.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use slab::Slab;
 
 use crate::job::Job;
-use crate::outcome::Said;
+use crate::outcome::{Code, Said};
 
 /// Queue keys with this bit belong to groups that must not grow: halves and remainders.
 const OWN_GROUP: u64 = 1 << 63;
@@ -64,12 +64,12 @@ impl Splits {
         self.open[split].out -= 1;
         let waits_for_other = self.open[split].out > 0;
         match (alike, self.open[split].held.take()) {
-            (true, Some(mut held)) => {
+            (true, Some(mut held)) if said.code != Code::TooLarge => {
                 self.open.remove(split);
                 held.extend(jobs);
                 (Next::RefuseAll(held), None)
             }
-            (true, None) if waits_for_other => {
+            (true, None) if waits_for_other && said.code != Code::TooLarge => {
                 self.open[split].held = Some(jobs);
                 (Next::Nothing, None)
             }
@@ -107,6 +107,11 @@ impl Splits {
             (key, half)
         });
         Next::Halves(halves)
+    }
+
+    /// The keys of all halves that are not back.
+    pub(super) fn halves(&self) -> impl Iterator<Item = u64> + '_ {
+        self.halves.keys().copied()
     }
 
     /// Takes out held jobs that `leaves` says.

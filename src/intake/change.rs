@@ -34,7 +34,8 @@ impl Owner {
         self.membership.accept(homes)?;
         self.assigned.extend(homes.iter().filter(|home| **home < self.partitions));
         self.reopen_at = None;
-        self.status.send_modify(|status| status.joined = true);
+        let opening = self.assigned.len();
+        self.status.send_modify(|status| (status.joined, status.opening) = (true, opening));
         Ok(())
     }
 
@@ -47,10 +48,19 @@ impl Owner {
             self.purge(*home, Why::Revoked);
             if let Some(owned) = self.owned.remove(home) {
                 self.end_reading(*home, &owned.phase);
+                self.haunt(*home, owned);
             }
         }
         self.status.send_modify(|status| status.joined = false);
         self.membership.let_go(homes)
+    }
+
+    /// Remembers what is still out of a home that has gone.
+    fn haunt(&mut self, home: Home, owned: Owned) {
+        if owned.ledger.outstanding() > 0 {
+            let until = after(self.links.clock.mono(), self.config.drain);
+            self.ghosts.insert(home, (owned.ledger, until));
+        }
     }
 
     /// Stops whatever reads for a home.
@@ -107,7 +117,9 @@ impl Owner {
 
     /// Finds start offsets for new homes. Tried again until the broker answers.
     fn find_starts(&mut self, now: Instant) {
-        if self.assigned.is_empty() || self.reopen_at.is_some_and(|at| at > now) {
+        self.ghosts.retain(|_, (ledger, until)| ledger.outstanding() > 0 && *until > now);
+        if self.assigned.iter().all(|home| self.ghosts.contains_key(home)) || self.reopen_at.is_some_and(|at| at > now)
+        {
             return;
         }
         let opened = self.starts().and_then(|starts| {
@@ -126,7 +138,7 @@ impl Owner {
         });
         self.reopen_at = opened.err().map(|error| {
             tracing::warn!(target: "peakpost::intake", error, "homes cannot be opened yet; trying again");
-            after(now, REOPEN)
+            after(self.links.clock.mono(), REOPEN)
         });
     }
 
@@ -136,7 +148,7 @@ impl Owner {
     fn starts(&self) -> Result<Vec<Start>, String> {
         let topics = &self.config.topics;
         let mut starts = Vec::new();
-        for &home in &self.assigned {
+        for &home in self.assigned.iter().filter(|home| !self.ghosts.contains_key(home)) {
             let (first, end) = self.membership.bounds(&topics.outcomes(), home, ASK)?;
             starts.push((Start { home, next: [0; 2], outcomes: Span { from: end, end } }, first));
         }
@@ -198,7 +210,7 @@ impl Owner {
         let mut waiting: Vec<Receipt> = Vec::new();
         for (shard, jobs) in self.outgoing.iter_mut().enumerate() {
             waiting.extend(jobs.extract_if(.., |job| of_home(&job.receipt)).map(Job::into_receipt));
-            self.purges.push((shard, home, why));
+            self.purges.push((shard, home, self.epoch, why));
         }
         let malformed = self.malformed.extract_if(.., |m| of_home(&m.incoming.receipt));
         waiting.extend(malformed.map(|m| m.incoming.receipt));
@@ -236,7 +248,9 @@ impl Owner {
         }
         let Some(leaving) = self.leaving.take() else { return Ok(None) };
         for home in &leaving.homes {
-            self.owned.remove(home);
+            if let Some(owned) = self.owned.remove(home) {
+                self.haunt(*home, owned);
+            }
         }
         self.membership.let_go(&leaving.homes)?;
         self.status.send_modify(|status| status.stopped.retain(|(home, _)| !leaving.homes.contains(home)));

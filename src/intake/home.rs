@@ -4,6 +4,8 @@
 //! nothing is read once it is going.
 //! Must not know: other homes, shards.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 
@@ -11,6 +13,7 @@ use super::data::Queue;
 use super::restore::Reading;
 use crate::job::{Headers, Incoming, Job, Lane, Malformed, Wall};
 use crate::ledger::Ledger;
+use crate::observe::kafka;
 
 /// Where a home stands.
 pub(super) enum Phase {
@@ -55,7 +58,7 @@ impl Owned {
             Some(Ok(message)) => Self::make(&mut self.ledger, lane, &message),
             Some(Err(error)) => match error.rdkafka_error_code() {
                 // Nothing of these is about the partition's content; the client tries again by itself.
-                Some(code) if is_passing(code) => {
+                Some(code) if kafka::is_passing(code) => {
                     tracing::warn!(target: "peakpost::intake", %lane, %error, "reading");
                     Read::Empty
                 }
@@ -66,11 +69,13 @@ impl Owned {
 
     fn make(ledger: &mut Ledger, lane: Lane, message: &BorrowedMessage<'_>) -> Read {
         let payload = message.payload().unwrap_or_default();
-        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let headers = headers(message);
+        let of_headers: usize = headers.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let size = u32::try_from(payload.len() + of_headers).unwrap_or(u32::MAX);
         let Some(receipt) = ledger.deliver(lane, message.offset(), size) else { return Read::DoneBefore };
         let bytes: Box<[u8]> = payload.into();
         let enqueued = Wall(message.timestamp().to_millis().unwrap_or(0));
-        match Job::parse(Incoming { bytes, headers: headers(message), enqueued, receipt }) {
+        match Job::parse(Incoming { bytes, headers, enqueued, receipt }) {
             Ok(job) => Read::Job(job),
             Err(malformed) => Read::Malformed(malformed),
         }
@@ -79,24 +84,11 @@ impl Owned {
 
 fn headers(message: &BorrowedMessage<'_>) -> Headers {
     let Some(headers) = message.headers() else { return Headers::new() };
-    headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect()
+    let read = |i| headers.try_get(i).map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec)));
+    // The client panics at a key that is not UTF-8. It must not take the thread with it: its key is lost, no more.
+    let one = |i| catch_unwind(AssertUnwindSafe(|| read(i))).ok().flatten();
+    (0..headers.count()).map(|i| one(i).unwrap_or_else(|| (UNREADABLE.to_owned(), None))).collect()
 }
 
-pub(super) fn is_passing(code: rdkafka::error::RDKafkaErrorCode) -> bool {
-    use rdkafka::error::RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::AllBrokersDown
-            | Code::BrokerTransportFailure
-            | Code::Resolve
-            | Code::OperationTimedOut
-            | Code::RequestTimedOut
-            | Code::NotLeaderForPartition
-            | Code::LeaderNotAvailable
-            | Code::FencedLeaderEpoch
-            | Code::UnknownLeaderEpoch
-            | Code::Authentication
-            | Code::SSL
-            | Code::PartitionEOF
-    )
-}
+/// Stands for a header whose key cannot be read.
+const UNREADABLE: &str = "peakpost-unreadable-header";

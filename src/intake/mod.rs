@@ -93,6 +93,8 @@ pub struct Status {
     pub joined: bool,
     /// Whether it may send: a commit was acknowledged within the lease.
     pub leased: bool,
+    /// Homes it was given and does not read yet.
+    pub opening: usize,
     /// Homes it owns.
     pub homes: Vec<Home>,
     /// Homes that stopped, and why.

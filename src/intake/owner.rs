@@ -20,7 +20,7 @@ use super::{Config, Drained, Links, Status, after};
 use crate::job::receipt::{Back, Why};
 use crate::job::{Home, Job, Lane, Malformed};
 use crate::lane::inbox::{ToShard, shard_of};
-use crate::ledger::encode_metadata;
+use crate::ledger::{Ledger, Returned, encode_metadata};
 
 /// Most records read in one turn, so that the group is served in time.
 const TURN: usize = 4096;
@@ -50,6 +50,9 @@ pub(super) struct Owner {
     /// Assigned by the group; where they start is not known yet.
     pub(super) assigned: BTreeSet<Home>,
     pub(super) owned: BTreeMap<Home, Owned>,
+    /// Ledgers of homes that went while jobs of theirs were out, until these are back or the time is over: before
+    /// that this instance must not open the home again, or it would send them twice.
+    pub(super) ghosts: BTreeMap<Home, (Ledger, Instant)>,
     pub(super) epoch: u32,
     pub(super) events: VecDeque<Event>,
     pub(super) leaving: Option<Leaving>,
@@ -57,7 +60,7 @@ pub(super) struct Owner {
     pub(super) reopen_at: Option<Instant>,
     pub(super) outgoing: Vec<Vec<Job>>,
     /// Purges that found a shard's inbox full.
-    pub(super) purges: Vec<(usize, Home, Why)>,
+    pub(super) purges: Vec<(usize, Home, u32, Why)>,
     pub(super) malformed: Vec<Malformed>,
     /// The home whose turn to be read comes first.
     pub(super) first: Home,
@@ -89,6 +92,7 @@ impl Owner {
             partitions,
             assigned: BTreeSet::new(),
             owned: BTreeMap::new(),
+            ghosts: BTreeMap::new(),
             epoch: 0,
             events: VecDeque::new(),
             leaving: None,
@@ -167,16 +171,22 @@ impl Owner {
             for back in batch {
                 match back {
                     Back::Settled(settled) => {
-                        if let Some(owned) = self.owned.get_mut(&settled.source.home) {
-                            owned.ledger.settle(&settled);
-                        }
+                        let owned = self.owned.get_mut(&settled.source.home).map(|owned| &mut owned.ledger);
+                        let ghost = self.ghosts.get_mut(&settled.source.home).map(|(ledger, _)| ledger);
+                        let _counted =
+                            [owned, ghost].into_iter().flatten().any(|l| l.settle(&settled) == Returned::Counted);
                     }
                     Back::Abandoned(abandoned) => {
-                        if let Some(owned) = self.owned.get_mut(&abandoned.source.home) {
-                            owned.ledger.abandon(&abandoned);
+                        let owned = self.owned.get_mut(&abandoned.source.home).map(|owned| &mut owned.ledger);
+                        let ghost = self.ghosts.get_mut(&abandoned.source.home).map(|(ledger, _)| ledger);
+                        let _counted =
+                            [owned, ghost].into_iter().flatten().any(|l| l.abandon(&abandoned) == Returned::Counted);
+                    }
+                    Back::HomeRefused { home, epoch, error } => {
+                        if self.owned.get(&home).is_some_and(|owned| owned.ledger.epoch() == epoch) {
+                            self.stop_home(home, error);
                         }
                     }
-                    Back::HomeRefused { home, error } => self.stop_home(home, error),
                 }
             }
         }
@@ -264,9 +274,9 @@ impl Owner {
     /// Hands over what was read. `false`: a shard has no room, so nothing more is read for now.
     fn hand_over(&mut self) -> bool {
         let shards = &self.links.shards;
-        self.purges.retain(|(shard, home, why)| {
+        self.purges.retain(|(shard, home, epoch, why)| {
             shards[*shard]
-                .try_send(ToShard::Purge { home: *home, why: *why })
+                .try_send(ToShard::Purge { home: *home, epoch: *epoch, why: *why })
                 .is_err_and(|e| matches!(e, TrySendError::Full(_)))
         });
         let mut room = true;
@@ -305,6 +315,8 @@ impl Owner {
             metrics.in_flight_jobs.with_label_values(&[lane.as_str()]).set(out as i64);
         }
         let homes: Vec<Home> = self.owned.keys().copied().collect();
+        let opening = self.assigned.len()
+            + self.in_phase(|phase| matches!(phase, Phase::Restoring { .. } | Phase::Fencing { .. })).len();
         let leased = !self.links.ownership.lease_left(now).is_zero();
         let draining = self.leaving.as_ref().map_or(String::new(), |leaving| {
             let left: usize =
@@ -321,8 +333,11 @@ impl Owner {
             _ => {}
         }
         self.status.send_if_modified(|status| {
-            let changed = status.homes != homes || status.draining != draining || status.leased != leased;
-            (status.homes, status.draining, status.leased) = (homes, draining, leased);
+            let changed = status.homes != homes
+                || status.draining != draining
+                || status.leased != leased
+                || status.opening != opening;
+            (status.homes, status.draining, status.leased, status.opening) = (homes, draining, leased, opening);
             changed
         });
     }

@@ -115,7 +115,7 @@ impl Restore {
                 // The end as the broker sees it: a gap before it (compaction, markers) hides no outcome.
                 Some(Err(KafkaError::PartitionEOF(_))) => return Progress::Done,
                 Some(Err(error)) => match error.rdkafka_error_code() {
-                    Some(code) if super::home::is_passing(code) => {}
+                    Some(code) if kafka::is_passing(code) => {}
                     _ => return Progress::Failed(format!("outcomes: {error}")),
                 },
             }

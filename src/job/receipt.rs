@@ -130,6 +130,8 @@ pub enum Back {
     HomeRefused {
         /// The home.
         home: Home,
+        /// The ownership period in which it was refused.
+        epoch: u32,
         /// What the broker said, and what to do.
         error: String,
     },

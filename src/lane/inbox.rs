@@ -20,6 +20,8 @@ pub enum ToShard {
     Purge {
         /// The home.
         home: Home,
+        /// The last ownership period that is meant; later jobs stay.
+        epoch: u32,
         /// Why.
         why: Why,
     },

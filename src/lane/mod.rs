@@ -71,6 +71,12 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Whether anybody of this group waits.
+    #[must_use]
+    pub fn has_group(&self, key: u64) -> bool {
+        self.groups.contains_key(&key)
+    }
+
     /// When the longest-waiting job came.
     #[must_use]
     pub fn oldest(&self) -> Option<Instant> {

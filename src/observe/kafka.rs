@@ -4,6 +4,7 @@
 //! Must not know: what a client is for.
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::RDKafkaErrorCode;
 
 /// A client's configuration with the operator's properties; the caller sets what its work needs.
 #[must_use]
@@ -27,4 +28,26 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
         Level::Notice | Level::Info => tracing::info!(target: "librdkafka", facility, message),
         Level::Debug => tracing::debug!(target: "librdkafka", facility, message),
     }
+}
+
+/// Whether an error of a reader is about the way to the broker and not about what is read: the client tries again
+/// by itself.
+#[must_use]
+pub fn is_passing(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::Authentication
+            | Code::SSL
+            | Code::PartitionEOF
+    )
 }

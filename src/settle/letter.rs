@@ -14,6 +14,8 @@ use crate::outcome::record::{Place, Record, VERSION};
 
 /// Dead letters carry the original bytes up to this size; above it their hash, size and first 4 KiB.
 const WHOLE_MAX: usize = 512 * 1024;
+/// The record's own headers are kept up to this size; a letter that the broker refuses would stop its home.
+const HEADER_BYTES: usize = 64 * 1024;
 /// What is kept of a record that is too large to be kept.
 const HEAD_BYTES: usize = 4 * 1024;
 
@@ -70,8 +72,19 @@ pub(super) fn dead<'a>(s: &'a Settlement, topics: &Topics) -> Letter<'a> {
         Subject::Malformed(malformed) => (&*malformed.incoming.bytes, &malformed.incoming.headers, None),
     };
     let Coordinates { lane, home, offset } = s.subject.receipt().source();
-    let mut headers: Vec<(String, Option<Cow<'a, [u8]>>)> =
-        original.iter().map(|(key, value)| (key.clone(), value.as_deref().map(Cow::Borrowed))).collect();
+    let mut room = HEADER_BYTES;
+    let fits = |(key, value): &&(String, Option<Vec<u8>>)| {
+        let size = key.len() + value.as_ref().map_or(0, Vec::len);
+        let fits = size <= room;
+        room -= if fits { size } else { room };
+        fits
+    };
+    let mut headers: Vec<(String, Option<Cow<'a, [u8]>>)> = original
+        .iter()
+        .take_while(fits)
+        .map(|(key, value)| (key.clone(), value.as_deref().map(Cow::Borrowed)))
+        .collect();
+    let cut = original.len() - headers.len();
     let mut ours = |name: &str, value: Cow<'a, str>| {
         let value = match value {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
@@ -79,6 +92,9 @@ pub(super) fn dead<'a>(s: &'a Settlement, topics: &Topics) -> Letter<'a> {
         };
         headers.push((format!("peakpost-{name}"), Some(value)));
     };
+    if cut > 0 {
+        ours("headers-cut", Cow::Owned(cut.to_string()));
+    }
     ours("reason", Cow::Borrowed(s.outcome.reason.as_str()));
     if !s.outcome.field.is_empty() {
         ours("field", Cow::Borrowed(&s.outcome.field));

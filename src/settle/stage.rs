@@ -49,7 +49,7 @@ pub(super) struct Stage {
     backlog: VecDeque<usize>,
     /// Slots that failed, and when they are produced again.
     again: VecDeque<(Instant, usize)>,
-    refused: BTreeSet<Home>,
+    refused: BTreeSet<(Home, u32)>,
     outbox: Vec<Back>,
     buffer: Vec<u8>,
 }
@@ -201,16 +201,16 @@ impl Stage {
             }
             Failure::ForGood(error) => {
                 let receipt = self.entries.remove(slot).settlement.subject.into_receipt();
-                let home = receipt.source().home;
+                let (home, epoch) = (receipt.source().home, receipt.epoch());
                 self.outbox.push(Back::Abandoned(receipt.abandon(Why::HomeStopped)));
-                if self.refused.insert(home) {
+                if self.refused.insert((home, epoch)) {
                     tracing::error!(
                         target: "peakpost::settle",
                         home, error,
                         "the broker refuses this home's outcomes for good: the home stops; hint: `peakpost topics create`, \
                          then check the topics' ACLs and max.message.bytes, then restart"
                     );
-                    self.outbox.push(Back::HomeRefused { home, error });
+                    self.outbox.push(Back::HomeRefused { home, epoch, error });
                 }
             }
         }

@@ -89,6 +89,8 @@ impl Wire {
             match response.chunk().await {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MAX_REPLY_BYTES - body.len())]),
                 Ok(None) => break,
+                // The head has said yes; the body is only words.
+                Err(_) if (200..300).contains(&status) => break,
                 Err(e) => return Err(classify(&e)),
             }
         }
