@@ -190,11 +190,8 @@ fn config(broker: &Broker, vendor: &Simulator, scratch: &Scratch) -> Result<Conf
     Config::from_parts(&file, std::iter::empty()).map_err(|e| e.to_string())
 }
 
-/// A configuration for simulated vendors at `base`; their secrets are written into `dir`. Tests use it too.
-///
-/// # Errors
-/// When a secret cannot be written.
-pub fn config_text(brokers: &str, prefix: &str, base: &str, sim: &SimConfig, dir: &Path) -> Result<String, String> {
+/// A configuration for simulated vendors at `base`; their secrets are written into `dir`.
+fn config_text(brokers: &str, prefix: &str, base: &str, sim: &SimConfig, dir: &Path) -> Result<String, String> {
     let secret = |name: &str, value: &str| {
         let path = dir.join(name);
         std::fs::write(&path, value).map_err(|e| format!("cannot write `{}`: {e}", path.display()))?;
