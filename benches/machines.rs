@@ -8,8 +8,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use peakpost::gate::{Ask, Config, Gate};
-use peakpost::job::receipt::Why;
-use peakpost::job::{Lane, parse};
+use peakpost::job::receipt::{End, Why};
+use peakpost::job::source::Layout;
+use peakpost::job::{Lane, Source, parse};
 use peakpost::lane::{Fit, Queue};
 use peakpost::ledger::Ledger;
 use peakpost::sim::load::{Generator, Mix, Targets};
@@ -47,13 +48,13 @@ fn show(name: &str, mut round: impl FnMut()) {
 
 /// Settled in reverse order within windows of 1,000, so that the prefix moves in jumps.
 fn ledger() {
-    let mut ledger = Ledger::new(0, 1, [0; 2], 0);
+    let mut ledger = Ledger::new(0, 1, Layout::default(), &[0; 2], 0, 10_000);
     let (mut out, mut outcome) = (Vec::with_capacity(1000), 0);
     for offset in 0..i64::try_from(N).unwrap_or(i64::MAX) {
-        out.extend(ledger.deliver(Lane::Marketing, offset, 500));
+        out.extend(ledger.deliver(Source::Jobs(Lane::Marketing), offset, 500));
         if out.len() == 1000 {
             while let Some(receipt) = out.pop() {
-                ledger.settle(&receipt.settle(outcome));
+                ledger.settle(&receipt.settle(outcome, End::Terminal));
                 outcome += 1;
             }
             black_box(ledger.commits());

@@ -79,6 +79,9 @@ impl Daemon {
         for left_out in &report.left_out {
             tracing::warn!(target: "peakpost::app", left_out, "not verified");
         }
+        for topic in &report.orphans {
+            tracing::warn!(target: "peakpost::app", topic, "holds jobs of a provider that is not configured: what waits there goes nowhere until a provider of that name is");
+        }
         if !report.faults.is_empty() {
             return Err(Failure::Misconfigured(report.faults.join("\n")));
         }

@@ -24,7 +24,7 @@
 //! | `policy/` | May this message go to this person now? |
 //! | `route` | Which provider carries it. |
 //! | `gate/` | May I send n to this provider now? Limits, concurrency, stops, who waits. |
-//! | `retry` | After this verdict: again when, or give up why. |
+//! | `retry/` | After this verdict: again when, or give up why; and whether its provider can bear it. |
 //! | `provider/` | Per vendor, pure: `encode`, `decode`; in `webhook/`, `sendgrid/`, `twilio/`. `wire/` moves the bytes. |
 //! | `settle/` | Makes outcomes durable, then returns the receipt. |
 //! | `intake/` | Owns homes: membership, reading, lease, commits; makes jobs with receipts. |

@@ -3,10 +3,16 @@
 //! Why: what they decide is what gets lost, sent twice or sent to the wrong place when it is wrong.
 //! Must not know: Kafka, tasks, clocks; every instant is computed. The gate has a suite of its own.
 
+#[path = "machines/aside.rs"]
+mod aside;
+#[path = "machines/budget.rs"]
+mod budget;
 #[path = "machines/lane.rs"]
 mod lane;
 #[path = "machines/ledger.rs"]
 mod ledger;
+#[path = "machines/order.rs"]
+mod order;
 #[path = "machines/ownership.rs"]
 mod ownership;
 #[path = "machines/policy.rs"]
@@ -21,7 +27,7 @@ mod route;
 use std::time::{Duration, Instant};
 
 use peakpost::job::receipt::Why;
-use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Wall};
+use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Source, Wall, Way};
 use peakpost::observe::Clock;
 
 /// Some instant, to count from.
@@ -40,8 +46,15 @@ fn give_back(receipt: Receipt) {
 
 /// Reads a job and looks at it; what it owes is given back.
 fn with_job<T>(record: &str, look: impl FnOnce(&Job) -> T) -> T {
-    let receipt = Receipt::new(Coordinates { lane: Lane::Marketing, home: 0, offset: 0 }, 1, 0, 0);
-    let incoming = Incoming { bytes: record.as_bytes().into(), headers: Headers::new(), enqueued: Wall(0), receipt };
+    let receipt = Receipt::new(Coordinates { from: Source::Jobs(Lane::Marketing), home: 0, offset: 0 }, 1, 0, 0);
+    let incoming = Incoming {
+        bytes: record.as_bytes().into(),
+        headers: Headers::new(),
+        enqueued: Wall(0),
+        lane: Lane::Marketing,
+        way: Way::default(),
+        receipt,
+    };
     match Job::parse(incoming) {
         Ok(job) => {
             let found = look(&job);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Receiver;
 use peakpost::job::receipt::Back;
 use peakpost::job::topic::Topics;
-use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Wall};
+use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Source, Wall, Way};
 use peakpost::observe::{Clock, Metrics};
 use peakpost::outcome::{Kind, Outcome, Reason};
 use peakpost::settle::{self, Settlement, Subject};
@@ -26,12 +26,27 @@ fn settlement(offset: i64, kind: Kind, reason: Reason) -> Settlement {
 
 fn with_headers(offset: i64, kind: Kind, reason: Reason, headers: Headers) -> Settlement {
     let bytes = br#"{"id":"1","tenant":"t","channel":"webhook","to":"https://example.com/","content":1}"#;
-    let receipt = Receipt::new(Coordinates { lane: Lane::Marketing, home: 0, offset }, 1, 0, 80);
-    let incoming = Incoming { bytes: bytes[..].into(), headers, enqueued: Wall(0), receipt };
+    let receipt = Receipt::new(Coordinates { from: Source::Jobs(Lane::Marketing), home: 0, offset }, 1, 0, 80);
+    let incoming = Incoming {
+        bytes: bytes[..].into(),
+        headers,
+        enqueued: Wall(0),
+        lane: Lane::Marketing,
+        way: Way::default(),
+        receipt,
+    };
     let job = Job::parse(incoming).unwrap_or_else(|malformed| panic!("the test's job is none: {}", malformed.invalid));
     let clock = Clock::default();
     let subject = Subject::Job(job);
-    Settlement { subject, outcome: Outcome::plain(kind, reason), provider: None, at: Wall(0), decided: clock.mono() }
+    Settlement {
+        subject,
+        outcome: Outcome::plain(kind, reason),
+        deferral: None,
+        late: false,
+        provider: None,
+        at: Wall(0),
+        decided: clock.mono(),
+    }
 }
 
 /// Settles one job on a broker that answers `errors` first, and returns everything that came back.

@@ -6,7 +6,9 @@
 use std::collections::{HashMap, HashSet};
 
 use peakpost::job::receipt::Why;
-use peakpost::job::{Channel, Coordinates, Headers, Incoming, Invalid, Job, Lane, Malformed, Receipt, Wall};
+use peakpost::job::{
+    Channel, Coordinates, Headers, Incoming, Invalid, Job, Lane, Malformed, Receipt, Source, Wall, Way,
+};
 use peakpost::sim::load::{Expect, Generator, KINDS, Mix, Shape, Targets, malformed};
 
 fn targets(prefix: &str) -> Targets {
@@ -19,8 +21,15 @@ fn generator(seed: u64, mix: Mix) -> Generator {
 
 /// Reads a record and hands `look` what came of it.
 fn parse<T>(lane: Lane, payload: &[u8], look: impl FnOnce(Result<&Job, &Invalid>) -> T) -> T {
-    let receipt = Receipt::new(Coordinates { lane, home: 0, offset: 0 }, 1, 0, 0);
-    match Job::parse(Incoming { bytes: payload.into(), headers: Headers::new(), enqueued: Wall(0), receipt }) {
+    let receipt = Receipt::new(Coordinates { from: Source::Jobs(lane), home: 0, offset: 0 }, 1, 0, 0);
+    match Job::parse(Incoming {
+        bytes: payload.into(),
+        headers: Headers::new(),
+        enqueued: Wall(0),
+        lane,
+        way: Way::default(),
+        receipt,
+    }) {
         Ok(job) => {
             let seen = look(Ok(&job));
             let _given_back = job.into_receipt().abandon(Why::Shutdown);

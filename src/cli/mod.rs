@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::job::Lane;
+use crate::job::source::SHIPPED_TIERS;
 
 /// Exit codes, as `--help` says them.
 const EXIT_CODES: &str = "\
@@ -144,6 +145,12 @@ enum SimPart {
         /// Partitions of each topic
         #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
         partitions: u16,
+        /// Providers, each of which has a hold topic
+        #[arg(long = "provider", value_name = "NAME")]
+        providers: Vec<String>,
+        /// Delay tiers, shortest first
+        #[arg(long = "tier", value_name = "DURATION", default_values_t = SHIPPED_TIERS.map(str::to_owned))]
+        tiers: Vec<String>,
     },
 }
 

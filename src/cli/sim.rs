@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::{SimPart, Stop, runtime};
+use crate::job::topic::Topics;
 use crate::sim::broker::Broker;
 use crate::sim::vendor::{SimConfig, Simulator};
 
@@ -17,9 +18,9 @@ pub(super) fn sim(part: SimPart) -> Result<ExitCode, Stop> {
                 until_stopped().await?;
                 simulator.shutdown().await.map_err(|e| Stop::new(1, e))?;
             }
-            SimPart::Broker { prefixes, partitions } => {
-                let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
-                let broker = Broker::start(&prefixes, partitions).map_err(|e| Stop::new(1, e))?;
+            SimPart::Broker { prefixes, partitions, providers, tiers } => {
+                let lines = prefixes.iter().map(|prefix| Topics::with(prefix, &tiers, &providers)).collect();
+                let broker = Broker::start(lines, partitions).map_err(|e| Stop::new(1, e))?;
                 say(&broker.brokers)?;
                 until_stopped().await?;
             }

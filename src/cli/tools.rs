@@ -25,6 +25,9 @@ pub(super) fn check(file: Option<&Path>, topics: bool) -> Result<ExitCode, Stop>
     print!("{}", describe(&config));
     if topics {
         let report = runtime()?.block_on(config.topics.verify(config.embedded)).map_err(|e| Stop::new(69, e))?;
+        for topic in &report.orphans {
+            println!("warning: `{topic}` belongs to no configured provider: what waits there goes nowhere");
+        }
         for left_out in &report.left_out {
             println!("not verified: {left_out}");
         }

@@ -10,6 +10,7 @@ use super::raw::{Provider, Raw, Route};
 use super::{Config, Faults, ProviderConfig, quantity};
 use crate::intake::topics::Plan;
 use crate::intake::{self, FirstStart};
+use crate::job::source::Tiers;
 use crate::job::topic::Topics;
 use crate::job::{Channel, Lane};
 use crate::observe::logs;
@@ -21,6 +22,9 @@ use crate::{dispatch, gate, policy, retry, settle};
 
 /// The longest that outcomes may take to become durable for the drain to count on it.
 const SETTLE_TIME: Duration = Duration::from_secs(5);
+
+/// A lane's `max_age` below this would drop jobs that merely wait their turn.
+const MAX_AGE_LEAST: Duration = Duration::from_secs(60);
 
 /// Collects faults and goes on with a stand-in value.
 #[derive(Default)]
@@ -48,7 +52,8 @@ impl Collected {
 pub(super) fn build(raw: Raw) -> Result<Config, Faults> {
     let mut c = Collected::default();
     let client = client(&mut c, &raw);
-    let names = Topics::new(&raw.kafka.prefix);
+    let providers: Vec<String> = raw.providers.iter().map(|p| p.name.clone()).collect();
+    let names = Topics::with(&raw.kafka.prefix, &raw.delay.tiers, &providers);
     let intake = intake(&mut c, &raw, &client, &names);
     let topics = Plan {
         client: client.clone(),
@@ -58,6 +63,10 @@ pub(super) fn build(raw: Raw) -> Result<Config, Faults> {
         outcomes_retention: c.duration("topics.outcomes_retention", &raw.topics.outcomes_retention),
         dead_retention: c.duration("topics.dead_retention", &raw.topics.dead_retention),
     };
+    c.must((0.0..=1.0).contains(&raw.retry.budget), || "retry.budget must be 0 to 1".to_owned());
+    c.must((0.0..=10_000.0).contains(&raw.retry.budget_floor), || {
+        "retry.budget_floor must be 0 to 10000 a second".to_owned()
+    });
     c.must((1..=10_000).contains(&raw.topics.partitions), || "topics.partitions must be 1 to 10000".to_owned());
     let linger = c.duration("settle.linger", &raw.settle.linger);
     let settle = settle::Config { client, topics: names, linger, queue_max: 500_000 };
@@ -70,7 +79,8 @@ pub(super) fn build(raw: Raw) -> Result<Config, Faults> {
         "pretty" => logs::Format::Pretty,
         other => c.or(Err(format!("log.format = \"{other}\" is neither \"json\" nor \"pretty\"")), logs::Format::Json),
     };
-    let rules = rules(&mut c, &raw);
+    let tiers = tiers(&mut c, &raw.delay.tiers);
+    let rules = rules(&mut c, &raw, tiers);
     relations(&mut c, &raw, &intake);
     let providers: Vec<ProviderConfig> =
         raw.providers.iter().filter_map(|p| provider(&mut c, p, &raw, &intake)).collect();
@@ -80,15 +90,19 @@ pub(super) fn build(raw: Raw) -> Result<Config, Faults> {
         settle,
         providers,
         rules,
-        shards: match raw.dispatch.shards {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            n => n.min(256),
-        },
+        shards: shards(&raw),
         ops,
         log: logs::Config { format, filter: raw.log.filter },
         embedded: raw.kafka.embedded,
     };
     if c.0.is_empty() { Ok(config) } else { Err(Faults(c.0)) }
+}
+
+fn shards(raw: &Raw) -> usize {
+    match raw.dispatch.shards {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        n => n.min(256),
+    }
 }
 
 /// Properties of every Kafka client. Values of secret properties are references.
@@ -157,6 +171,8 @@ fn intake(c: &mut Collected, raw: &Raw, client: &[(String, String)], topics: &To
         commit_interval: c.duration("intake.commit_interval", &raw.intake.commit_interval),
         drain: c.duration("intake.drain", &raw.intake.drain),
         window_jobs: raw.intake.window_jobs.max(1),
+        trims: !raw.kafka.embedded,
+        duplicate_window: raw.intake.duplicate_window,
         restore_depth: i64::try_from(raw.intake.restore_depth).unwrap_or(i64::MAX),
         memory_bytes: c.or(quantity::bytes("intake.memory", &raw.intake.memory), 1 << 20),
     }
@@ -182,7 +198,19 @@ fn relations(c: &mut Collected, raw: &Raw, intake: &intake::Config) {
     c.must(raw.retry.attempts_max >= 1, || "retry.attempts_max must be at least 1".to_owned());
 }
 
-fn rules(c: &mut Collected, raw: &Raw) -> dispatch::Rules {
+/// Most delay tiers: each is a topic, with a partition per home to be read.
+const TIERS_MAX: usize = 16;
+
+fn tiers(c: &mut Collected, tokens: &[String]) -> Tiers {
+    let waits: Vec<Duration> = tokens.iter().map(|token| c.duration("delay.tiers", token)).collect();
+    c.must((1..=TIERS_MAX).contains(&waits.len()), || format!("delay.tiers must be 1 to {TIERS_MAX}"));
+    c.must(waits.is_sorted_by(|a, b| a < b), || "delay.tiers must grow, the shortest first".to_owned());
+    let least = waits.first().is_none_or(|first| *first >= Duration::from_millis(100));
+    c.must(least, || "delay.tiers: the shortest must be at least 100ms".to_owned());
+    Tiers(waits)
+}
+
+fn rules(c: &mut Collected, raw: &Raw, tiers: Tiers) -> dispatch::Rules {
     let pair = |text: &String| {
         let fault = || format!("policy.require_consent: \"{text}\" is not channel/lane; hint: \"sms/marketing\"");
         let (channel, lane) = text.split_once('/').ok_or_else(fault)?;
@@ -203,10 +231,19 @@ fn rules(c: &mut Collected, raw: &Raw) -> dispatch::Rules {
     let mut tenants: HashMap<String, policy::Tenant> =
         raw.tenants.iter().map(|(name, t)| (name.clone(), tenant(t))).collect();
     let other_tenants = tenants.remove("*").unwrap_or_default();
-    let horizon = c.duration("policy.horizon", &raw.policy.horizon);
+    let send_at_max = c.duration("policy.send_at_max", &raw.policy.send_at_max);
+    let ages = [&raw.lanes.transactional.max_age, &raw.lanes.marketing.max_age];
+    let max_age = Lane::ALL.map(|lane| {
+        let key = format!("lanes.{lane}.max_age");
+        let age = c.duration(&key, ages[lane.index()]);
+        c.must(age >= MAX_AGE_LEAST, || {
+            format!("{key} must be at least 1m; hint: what is enqueued now must have time")
+        });
+        age
+    });
     let routes = raw.routes.iter().filter_map(|r| route(c, r, &raw.providers)).collect();
     dispatch::Rules {
-        policy: policy::Config { require_consent, tenants, other_tenants, horizon },
+        policy: policy::Config { require_consent, tenants, other_tenants, send_at_max, max_age },
         routes: Routes(routes),
         retry: retry::Config {
             attempts_max: raw.retry.attempts_max,
@@ -214,6 +251,8 @@ fn rules(c: &mut Collected, raw: &Raw) -> dispatch::Rules {
             backoff_max: c.duration("retry.backoff_max", &raw.retry.backoff_max),
             quarantine: raw.retry.quarantine.clone(),
         },
+        budget: retry::budget::Config { ratio: raw.retry.budget, floor: raw.retry.budget_floor / shards(raw) as f64 },
+        tiers,
     }
 }
 

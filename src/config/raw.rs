@@ -15,6 +15,7 @@ pub(super) struct Raw {
     pub(super) kafka: Kafka,
     pub(super) topics: Topics,
     pub(super) intake: Intake,
+    pub(super) delay: Delay,
     pub(super) settle: Settle,
     pub(super) dispatch: Dispatch,
     pub(super) lanes: Lanes,
@@ -62,7 +63,14 @@ pub(super) struct Intake {
     pub(super) drain: String,
     pub(super) window_jobs: usize,
     pub(super) restore_depth: usize,
+    pub(super) duplicate_window: usize,
     pub(super) memory: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Delay {
+    pub(super) tiers: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,6 +89,7 @@ pub(super) struct Dispatch {
 #[serde(deny_unknown_fields)]
 pub(super) struct Lanes {
     pub(super) transactional: Priority,
+    pub(super) marketing: Patience,
 }
 
 #[derive(Debug, Deserialize)]
@@ -88,13 +97,20 @@ pub(super) struct Lanes {
 pub(super) struct Priority {
     pub(super) reserve: f64,
     pub(super) weight: u32,
+    pub(super) max_age: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Patience {
+    pub(super) max_age: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Policy {
     pub(super) require_consent: Vec<String>,
-    pub(super) horizon: String,
+    pub(super) send_at_max: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,6 +127,8 @@ pub(super) struct Retry {
     pub(super) attempts_max: u16,
     pub(super) backoff: String,
     pub(super) backoff_max: String,
+    pub(super) budget: f64,
+    pub(super) budget_floor: f64,
     pub(super) quarantine: Vec<Channel>,
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::gatekeeper::ToGate;
-use super::shard::{Event, Shard, waiting_since};
+use super::shard::{Event, Shard, until, waiting_since};
 use super::{Now, split};
 use crate::job::receipt::Why;
 use crate::job::{Job, Lane, field};
@@ -82,9 +82,10 @@ impl Shard {
             Decoded::Unblamed(said) => Verdict::Refused(said.clone()),
         };
         self.count(provider, lane, jobs.len(), &verdict, took);
-        let first = jobs.first().map(|job| (job.spec().tenant.to_string(), job.spec().id.to_string(), job.attempts));
+        let first =
+            jobs.first().map(|job| (job.spec().tenant.to_string(), job.spec().id.to_string(), job.way.attempts));
         let count = jobs.len();
-        let next = self.follow(provider, lane, key, jobs, decoded, now);
+        let next = self.follow(provider, key, jobs, decoded, now);
         if let Some((tenant, id, attempt)) = first {
             let status = result.as_ref().map_or(0, |reply| reply.status);
             let provider = &*self.ctx.desks[provider].provider.name;
@@ -126,15 +127,7 @@ impl Shard {
     }
 
     /// What follows from a reply. Returns it in one word, for the log.
-    fn follow(
-        &mut self,
-        provider: ProviderId,
-        lane: Lane,
-        key: u64,
-        jobs: Vec<Job>,
-        decoded: Decoded,
-        now: Now,
-    ) -> &'static str {
+    fn follow(&mut self, provider: ProviderId, key: u64, jobs: Vec<Job>, decoded: Decoded, now: Now) -> &'static str {
         match decoded {
             Decoded::All(verdict) => {
                 self.heed(provider, &verdict, &jobs, now);
@@ -148,7 +141,7 @@ impl Shard {
                 next
             }
             Decoded::Blame(list) => {
-                self.without(provider, lane, jobs, list, now);
+                self.without(provider, jobs, list, now);
                 self.half_ended(provider, key, now);
                 "again_without_the_blamed"
             }
@@ -162,14 +155,14 @@ impl Shard {
             Decoded::Unblamed(said) => {
                 let (next, left_behind) = self.lines[provider].splits.unblamed(key, jobs, &said);
                 if let Some(jobs) = left_behind {
-                    self.search(provider, lane, jobs, &said, now);
+                    self.search(provider, jobs, &said, now);
                 }
-                self.split(provider, lane, next, &said, now)
+                self.split(provider, next, &said, now)
             }
         }
     }
 
-    fn split(&mut self, provider: ProviderId, lane: Lane, next: split::Next, said: &Said, now: Now) -> &'static str {
+    fn split(&mut self, provider: ProviderId, next: split::Next, said: &Said, now: Now) -> &'static str {
         match next {
             split::Next::Nothing => "waits_for_other_half",
             split::Next::RefuseAll(jobs) => {
@@ -186,7 +179,7 @@ impl Shard {
             split::Next::Halves(halves) => {
                 for (key, jobs) in halves {
                     for job in jobs {
-                        self.requeue(provider, lane, key, job, now);
+                        self.requeue(provider, key, job, now);
                     }
                 }
                 "split"
@@ -195,7 +188,7 @@ impl Shard {
     }
 
     /// Goes on searching a group in which somebody is at fault.
-    fn search(&mut self, provider: ProviderId, lane: Lane, jobs: Vec<Job>, said: &Said, now: Now) {
+    fn search(&mut self, provider: ProviderId, jobs: Vec<Job>, said: &Said, now: Now) {
         if jobs.len() == 1 {
             for job in jobs {
                 self.settle(job, Outcome::said(Kind::Refused, Reason::Vendor(said.code), said), Some(provider), now);
@@ -203,20 +196,18 @@ impl Shard {
             return;
         }
         let next = self.lines[provider].splits.halve(jobs, said);
-        self.split(provider, lane, next, said, now);
+        self.split(provider, next, said, now);
     }
 
     /// A half of a searched batch had another end than its sibling: the guilty are in the sibling.
     pub(super) fn half_ended(&mut self, provider: ProviderId, key: u64, now: Now) {
-        if let Some((jobs, said)) = self.lines[provider].splits.other_end(key)
-            && let Some(lane) = jobs.first().map(|job| job.lane)
-        {
-            self.search(provider, lane, jobs, &said, now);
+        if let Some((jobs, said)) = self.lines[provider].splits.other_end(key) {
+            self.search(provider, jobs, &said, now);
         }
     }
 
     /// Refuses the blamed and lets the others go again at once, as a group of their own.
-    fn without(&mut self, provider: ProviderId, lane: Lane, jobs: Vec<Job>, blamed: Vec<(usize, Said)>, now: Now) {
+    fn without(&mut self, provider: ProviderId, jobs: Vec<Job>, blamed: Vec<(usize, Said)>, now: Now) {
         let mut blamed = blamed.into_iter().peekable();
         let key = self.lines[provider].splits.own_key();
         for (index, job) in jobs.into_iter().enumerate() {
@@ -229,15 +220,15 @@ impl Shard {
                         now,
                     );
                 }
-                None => self.requeue(provider, lane, key, job, now),
+                None => self.requeue(provider, key, job, now),
             }
         }
     }
 
     /// Back into a queue, to be sent again at once.
-    fn requeue(&mut self, provider: ProviderId, lane: Lane, key: u64, job: Job, now: Now) {
+    fn requeue(&mut self, provider: ProviderId, key: u64, job: Job, now: Now) {
         if let Some(job) = self.keep(job, now) {
-            self.lines[provider].queues[lane.index()].push(key, waiting_since(&job, now), job);
+            self.lines[provider].push(key, waiting_since(&job, now), job);
         }
     }
 
@@ -246,7 +237,7 @@ impl Shard {
     fn keep(&mut self, job: Job, now: Now) -> Option<Job> {
         match self.ctx.ownership.standing(&job.receipt, now.mono) {
             Standing::Gone => {
-                self.returned.push(job.into_receipt().abandon(Why::Revoked));
+                self.abandon(job, Why::Revoked);
                 None
             }
             Standing::Ours | Standing::LeaseOut => Some(job),
@@ -298,10 +289,12 @@ impl Shard {
     fn conclude(&mut self, provider: ProviderId, mut job: Job, verdict: &Verdict, now: Now) -> bool {
         let chance = self.chance();
         let channel = job.spec().channel;
+        let expires = self.ctx.rules.policy.expires(job.spec(), job.lane, job.enqueued);
+        let left = expires.map(|at| until(at, now.wall));
         let retry = &self.ctx.rules.retry;
         let own_endpoint = self.ctx.desks[provider].provider.kind.job_names_endpoint();
-        let failures = job.failures.saturating_add(1);
-        let next = match retry.next(verdict, channel, failures, chance) {
+        let failures = job.way.failures.saturating_add(1);
+        let next = match retry.next(verdict, channel, failures, chance, left) {
             // A provider's throttling is waited out; one endpoint's would hold up everybody behind its job.
             Next::Again { after, .. } if own_endpoint && failures < retry.attempts_max => {
                 Next::Again { after, counted: true }
@@ -309,6 +302,17 @@ impl Shard {
             Next::Again { .. } if own_endpoint => Next::Done(exhausted(verdict)),
             next => next,
         };
+        if job.way.unsure {
+            let budget = &mut self.lines[provider].budget;
+            match verdict {
+                // Whoever turns a retry down for good is as well as one who takes it.
+                Verdict::Accepted { .. } | Verdict::Refused(_) => budget.accepted(1),
+                Verdict::Throttled { .. } | Verdict::FailedBeforeWrite(_) | Verdict::ProviderDown(_) => {
+                    budget.give_back(1);
+                }
+                Verdict::Ambiguous(_) => {}
+            }
+        }
         match next {
             Next::Done(outcome) => {
                 if outcome.kind == Kind::Accepted {
@@ -319,9 +323,12 @@ impl Shard {
                 false
             }
             Next::Again { after, counted } => {
-                job.failures = job.failures.saturating_add(u16::from(counted));
+                let code = verdict.said().map_or(Code::Nonsense, |said| said.code);
+                job.way.failures = job.way.failures.saturating_add(u16::from(counted));
+                job.way.unsure |= matches!(verdict, Verdict::Ambiguous(_));
+                job.way.last_error = Some(code.as_str().into());
                 if let Some(job) = self.keep(job, now) {
-                    self.waiting.push(now.mono + after, (Some(provider), job));
+                    self.wait_again(job, provider, after, Reason::Again(code), now);
                 }
                 true
             }

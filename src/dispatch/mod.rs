@@ -5,7 +5,9 @@
 //! Must not know: Kafka, vendors' formats, how limits are kept.
 
 mod attempt;
+mod defer;
 mod gatekeeper;
+mod line;
 mod redeem;
 mod shard;
 mod split;
@@ -18,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::gate;
+use crate::job::source::{Layout, Tiers};
 use crate::lane::inbox::ToShard;
 use crate::ledger::ownership::Ownership;
 use crate::observe::{Clock, Metrics};
@@ -52,6 +55,10 @@ pub struct Rules {
     pub routes: Routes,
     /// When to try again.
     pub retry: retry::Config,
+    /// How many retries a provider is spared, per shard.
+    pub budget: retry::budget::Config,
+    /// How long the delay tiers wait.
+    pub tiers: Tiers,
 }
 
 /// What dispatch is made of.
@@ -117,6 +124,10 @@ pub fn start(parts: Parts) -> Dispatch {
         })
         .collect();
     let rules = Arc::new(rules);
+    let layout = Layout {
+        tiers: u8::try_from(rules.tiers.0.len()).unwrap_or(u8::MAX),
+        holds: u16::try_from(desks.len()).unwrap_or(u16::MAX),
+    };
     let mut inboxes = Vec::with_capacity(shards);
     for (id, events) in event_rx.into_iter().enumerate() {
         let (tx, inbox) = mpsc::channel(INBOX);
@@ -125,6 +136,7 @@ pub fn start(parts: Parts) -> Dispatch {
             id,
             desks: Arc::clone(&desks),
             rules: Arc::clone(&rules),
+            layout,
             ownership: Arc::clone(&ownership),
             settler: settler.clone(),
             metrics: metrics.clone(),

@@ -31,10 +31,10 @@ impl Shard {
         let mut requests = permit.requests();
         let mut messages = permit.messages() as usize;
         while !late && requests > 0 && messages > 0 && self.hold_until.is_none_or(|until| until <= now.mono) {
-            let Some((key, batch)) = self.form(provider, lane, messages) else { break };
+            let Some((key, batch)) = self.form(provider, lane, messages, now) else { break };
             requests -= 1;
             messages -= batch.len();
-            let admitted = batch.into_iter().filter_map(|job| self.admit(provider, lane, key, job, now)).collect();
+            let admitted = batch.into_iter().filter_map(|job| self.admit(provider, key, job, now)).collect();
             if !self.fly(provider, lane, key, admitted, now) {
                 // Nobody of it may go: its unit is spent, its slot is free again.
                 self.release(provider, lane, 1);
@@ -44,12 +44,12 @@ impl Shard {
     }
 
     /// Takes the next batch, of at most `messages` jobs. `None`: nobody is left.
-    fn form(&mut self, provider: ProviderId, lane: Lane, messages: usize) -> Option<(u64, Vec<Job>)> {
+    fn form(&mut self, provider: ProviderId, lane: Lane, messages: usize, now: Now) -> Option<(u64, Vec<Job>)> {
         let most = self.ctx.desks[provider].provider.kind.batch_max().min(messages);
-        let queue = &mut self.lines[provider].queues[lane.index()];
         let (mut taken, mut bytes, mut addresses) = (Vec::new(), 0, HashSet::new());
         let mut count = 0;
-        let key = queue.take(&mut taken, |job: &Job| {
+        let line = &mut self.lines[provider];
+        let key = line.take(lane, &mut taken, now.mono, |job: &Job| {
             let size = job.bytes().len();
             if count == most || bytes + size > MAX_BATCH_BYTES {
                 return Fit::Full;
@@ -64,24 +64,25 @@ impl Shard {
     }
 
     /// The last look at one job. `None`: it was turned away and dealt with.
-    fn admit(&mut self, provider: ProviderId, lane: Lane, key: u64, job: Job, now: Now) -> Option<Job> {
+    fn admit(&mut self, provider: ProviderId, key: u64, job: Job, now: Now) -> Option<Job> {
         match self.ctx.ownership.standing(&job.receipt, now.mono) {
             Standing::Ours => {}
             Standing::Gone => {
-                self.returned.push(job.into_receipt().abandon(Why::Revoked));
+                self.abandon(job, Why::Revoked);
                 return None;
             }
             Standing::LeaseOut => {
                 self.hold_until = Some(now.mono + LEASE_PAUSE);
-                self.lines[provider].queues[lane.index()].push(key, waiting_since(&job, now), job);
+                self.lines[provider].push(key, waiting_since(&job, now), job);
                 return None;
             }
         }
         if let Some(until) = self.stopped_recipient(provider, &job, now) {
-            self.waiting.push(until, (Some(provider), job));
+            let wait = until.saturating_duration_since(now.mono);
+            self.wait_again(job, provider, wait, Reason::Again(Code::RateLimit), now);
             return None;
         }
-        match self.ctx.rules.policy.recheck(job.spec(), now.wall) {
+        match self.ctx.rules.policy.recheck(job.spec(), job.lane, job.enqueued, now.wall) {
             Decision::Drop(kind, reason) => {
                 self.settle(job, Outcome::plain(kind, reason), None, now);
                 None
@@ -95,8 +96,10 @@ impl Shard {
         while !jobs.is_empty() {
             match self.encode(provider, &jobs, now) {
                 Ok(Ok(request)) => {
+                    let first = jobs.iter().filter(|job| job.way.attempts == 0).count();
+                    self.lines[provider].budget.first(u32::try_from(first).unwrap_or(u32::MAX));
                     for job in &mut jobs {
-                        job.attempts = job.attempts.saturating_add(1);
+                        job.way.attempts = job.way.attempts.saturating_add(1);
                     }
                     let flight = attempt::Flight { provider, lane, key, jobs, started: now.mono };
                     self.launch(flight, request);
@@ -111,7 +114,7 @@ impl Shard {
                         now,
                     );
                 }
-                Err(text) => self.encoding_panicked(provider, lane, std::mem::take(&mut jobs), &text, now),
+                Err(text) => self.encoding_panicked(provider, std::mem::take(&mut jobs), &text, now),
             }
         }
         self.half_ended(provider, key, now);
@@ -126,7 +129,7 @@ impl Shard {
     }
 
     /// Nothing was written. The jobs of a batch go again one by one; a job that fails alone is the guilty one.
-    fn encoding_panicked(&mut self, provider: ProviderId, lane: Lane, jobs: Vec<Job>, text: &str, now: Now) {
+    fn encoding_panicked(&mut self, provider: ProviderId, jobs: Vec<Job>, text: &str, now: Now) {
         let name = &self.ctx.desks[provider].provider.name;
         tracing::error!(target: "peakpost::dispatch", provider = &**name, jobs = jobs.len(), text, "encoding panicked");
         if let [_] = jobs.as_slice() {
@@ -140,7 +143,7 @@ impl Shard {
         let line = &mut self.lines[provider];
         for job in jobs {
             let key = line.splits.own_key();
-            line.queues[lane.index()].push(key, waiting_since(&job, now), job);
+            line.push(key, waiting_since(&job, now), job);
         }
     }
 }

@@ -8,21 +8,26 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prometheus::{Gauge, Histogram, IntGauge};
+use prometheus::Histogram;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use slab::Slab;
 use tokio::sync::mpsc;
 
 use super::attempt::Flight;
+use super::defer::{Crowd, OrderKey};
 use super::gatekeeper::ToGate;
-use super::split::{Splits, shared_key};
+use super::line::Line;
+use super::split::shared_key;
 use super::{Desk, Now, Rules};
 use crate::gate::{Ask, REQUESTS_MAX, SendPermit};
 use crate::job::receipt::{Abandoned, Why};
+use crate::job::source::Layout;
 use crate::job::{Home, Job, Lane, Malformed, Wall, field};
+use crate::lane::Waiting;
+use crate::lane::aside::Aside;
 use crate::lane::inbox::ToShard;
-use crate::lane::{Queue, Waiting};
+use crate::lane::order::Order;
 use crate::ledger::ownership::Ownership;
 use crate::observe::{Clock, Metrics};
 use crate::outcome::{Kind, Outcome, Reason};
@@ -56,23 +61,12 @@ pub(super) struct Context {
     pub(super) id: usize,
     pub(super) desks: Arc<[Desk]>,
     pub(super) rules: Arc<Rules>,
+    pub(super) layout: Layout,
     pub(super) ownership: Arc<Ownership>,
     pub(super) settler: Settler,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
     pub(super) replies: mpsc::Sender<Event>,
-}
-
-/// One provider's jobs in this shard.
-pub(super) struct Line {
-    pub(super) queues: [Queue<Job>; 2],
-    /// Whether an ask is out, by lane.
-    pub(super) asked: [bool; 2],
-    pub(super) splits: Splits,
-    pub(super) in_flight: IntGauge,
-    pub(super) latency: Histogram,
-    depth: [IntGauge; 2],
-    head_age: [Gauge; 2],
 }
 
 /// Stopped recipients remembered at most; beyond that the oldest stops are forgotten with the next sweep.
@@ -88,9 +82,14 @@ pub(super) struct Shard {
     pub(super) stopped_recipients: HashMap<(ProviderId, String), Instant>,
     /// The lease has run out: no asks before this.
     pub(super) hold_until: Option<Instant>,
+    pub(super) order: Order<OrderKey, Job>,
+    /// Jobs whose ordering key is theirs now.
+    pub(super) ready: VecDeque<Job>,
+    pub(super) aside: Aside,
+    pub(super) crowd: Crowd,
     pub(super) returned: Vec<Abandoned>,
     pub(super) accept_latency: [Histogram; 2],
-    done: Vec<Settlement>,
+    pub(super) done: Vec<Settlement>,
     to_gates: VecDeque<(ProviderId, ToGate)>,
     rng: SmallRng,
     shown: Option<Instant>,
@@ -98,26 +97,18 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(ctx: Context, seed: u64) -> Self {
-        let shard = ctx.id.to_string();
-        let m = &ctx.metrics;
-        let line = |desk: &Desk| {
-            let name = &*desk.provider.name;
-            Line {
-                queues: [Queue::default(), Queue::default()],
-                asked: [false; 2],
-                splits: Splits::default(),
-                in_flight: m.in_flight_requests.with_label_values(&[name]),
-                latency: m.vendor_latency.with_label_values(&[name]),
-                depth: Lane::ALL.map(|lane| m.lane_depth.with_label_values(&[name, lane.as_str(), &shard])),
-                head_age: Lane::ALL.map(|lane| m.lane_head_age.with_label_values(&[name, lane.as_str(), &shard])),
-            }
-        };
+        let (m, now) = (&ctx.metrics, ctx.clock.mono());
+        let line = |desk: &Desk| Line::new(&desk.provider, &ctx.rules.budget, ctx.id, m, now);
         Self {
             lines: ctx.desks.iter().map(line).collect(),
             waiting: Waiting::default(),
             flights: Slab::new(),
             stopped_recipients: HashMap::new(),
             hold_until: None,
+            order: Order::default(),
+            ready: VecDeque::new(),
+            aside: Aside::new(ctx.desks.len()),
+            crowd: Crowd::default(),
             returned: Vec::new(),
             accept_latency: Lane::ALL.map(|lane| m.accept_latency.with_label_values(&[lane.as_str()])),
             done: Vec::new(),
@@ -148,8 +139,9 @@ impl Shard {
             }
             for message in came.drain(..) {
                 match message {
-                    ToShard::Jobs(jobs) => jobs.into_iter().for_each(|job| self.enter(job, now)),
-                    ToShard::Malformed(records) => records.into_iter().for_each(|record| self.bury(record, now)),
+                    ToShard::Jobs(jobs) => jobs.into_iter().for_each(|job| self.arrive(job, now)),
+                    ToShard::Turned(records) => records.into_iter().for_each(|record| self.turn_away(record, now)),
+                    ToShard::Crowded { home, source } => self.crowded(home, source, now),
                     ToShard::Purge { home, epoch, why } => self.purge(home, epoch, why, now),
                 }
             }
@@ -158,6 +150,10 @@ impl Shard {
                     Some(provider) => self.queue(provider, job, now),
                     None => self.enter(job, now),
                 }
+            }
+            self.make_way(now);
+            while let Some(job) = self.ready.pop_front() {
+                self.enter(job, now);
             }
             self.ask(now);
             self.show(now);
@@ -169,20 +165,23 @@ impl Shard {
 
     fn wake(&self) -> Instant {
         let show = self.ctx.clock.mono() + SHOW;
-        [self.waiting.next_due(), self.hold_until].into_iter().flatten().fold(show, Instant::min)
+        let now = self.ctx.clock.mono();
+        let retries = self.lines.iter().filter_map(|line| line.next_retry(now));
+        [self.waiting.next_due(), self.hold_until].into_iter().flatten().chain(retries).fold(show, Instant::min)
     }
 
     /// A job arrives: rules, route, queue.
-    fn enter(&mut self, job: Job, now: Now) {
+    pub(super) fn enter(&mut self, job: Job, now: Now) {
         let spec = job.spec();
-        match self.ctx.rules.policy.decide(spec, job.lane, now.wall) {
+        match self.ctx.rules.policy.decide(spec, job.lane, job.enqueued, now.wall) {
             Decision::Drop(kind, reason) => self.settle(job, Outcome::plain(kind, reason), None, now),
-            Decision::Wait(at) => {
-                let due = now.mono + until(at, now.wall);
-                self.waiting.push(due, (None, job));
-            }
+            Decision::Wait(at) => self.wait_for(job, at, now),
             Decision::Send => match self.ctx.rules.routes.find(spec.channel, &spec.tenant, job.lane) {
-                Some(provider) => self.queue(provider, job, now),
+                Some(provider) => {
+                    let at = job.receipt.source();
+                    self.aside.came(self.partition(at.home, at.from), provider, 1, now.mono);
+                    self.queue(provider, job, now);
+                }
                 None => self.settle(job, Outcome::plain(Kind::Dead, Reason::NoRoute), None, now),
             },
         }
@@ -190,7 +189,7 @@ impl Shard {
 
     fn queue(&mut self, provider: ProviderId, job: Job, now: Now) {
         let key = shared_key(self.ctx.desks[provider].provider.kind.batch_key(&job));
-        self.lines[provider].queues[job.lane.index()].push(key, waiting_since(&job, now), job);
+        self.lines[provider].push(key, waiting_since(&job, now), job);
     }
 
     /// Asks every gate behind which somebody waits and no ask is out.
@@ -202,13 +201,15 @@ impl Shard {
         for (provider, line) in self.lines.iter_mut().enumerate() {
             let batch_max = self.ctx.desks[provider].provider.kind.batch_max();
             for lane in Lane::ALL {
-                let queue = &line.queues[lane.index()];
-                if queue.is_empty() || line.asked[lane.index()] {
+                if line.asked[lane.index()] {
+                    continue;
+                }
+                let (requests, messages) = line.upcoming(lane, REQUESTS_MAX as usize, batch_max, now.mono);
+                if requests == 0 {
                     continue;
                 }
                 line.asked[lane.index()] = true;
                 let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                let (requests, messages) = queue.upcoming(REQUESTS_MAX as usize, batch_max);
                 let (requests, messages, per_request) = (count(requests), count(messages), count(batch_max));
                 let ask = Ask { shard: self.ctx.id, lane, requests, messages, per_request };
                 self.to_gates.push_back((provider, ToGate::Ask(ask)));
@@ -217,16 +218,21 @@ impl Shard {
     }
 
     /// A record that is no job becomes a dead letter.
-    fn bury(&mut self, malformed: Malformed, now: Now) {
+    pub(super) fn bury(&mut self, malformed: Box<Malformed>, now: Now) {
+        let late = !self.ctx.ownership.is_held(&malformed.incoming.receipt);
         let outcome = Outcome::invalid(&malformed.invalid);
-        let subject = Subject::Malformed(Box::new(malformed));
-        self.done.push(Settlement { subject, outcome, provider: None, at: now.wall, decided: now.mono });
+        let subject = Subject::Malformed(malformed);
+        let (at, decided) = (now.wall, now.mono);
+        self.done.push(Settlement { subject, outcome, deferral: None, late, provider: None, at, decided });
     }
 
     /// A job is through.
     pub(super) fn settle(&mut self, job: Job, outcome: Outcome, provider: Option<ProviderId>, now: Now) {
-        let provider = provider.map(|id| Arc::clone(&self.ctx.desks[id].provider.name));
-        self.done.push(Settlement { subject: Subject::Job(job), outcome, provider, at: now.wall, decided: now.mono });
+        if let Some(provider) = provider {
+            self.aside.through(provider, 1, now.mono);
+        }
+        self.left(&job);
+        self.put(job, outcome, None, provider, now);
     }
 
     pub(super) fn release(&mut self, provider: ProviderId, lane: Lane, requests: u32) {
@@ -258,11 +264,15 @@ impl Shard {
         let mut gone: Vec<Job> =
             self.waiting.remove_if(|(_, job)| of_home(job)).into_iter().map(|(_, job)| job).collect();
         for line in &mut self.lines {
-            for queue in &mut line.queues {
-                gone.extend(queue.remove_if(of_home));
-            }
+            gone.extend(line.remove_if(of_home));
             gone.extend(line.splits.remove_if(of_home));
         }
+        let (out, stay) = std::mem::take(&mut self.ready).into_iter().partition(of_home);
+        self.ready = stay;
+        gone.extend::<VecDeque<Job>>(out);
+        // Whoever of it is at a provider gives up a key that nobody holds any more, which means nothing.
+        gone.extend(self.order.forget(|(of, as_of, ..)| *of == home && *as_of <= epoch));
+        self.aside.forget(home);
         self.returned.extend(gone.into_iter().map(|job| job.into_receipt().abandon(why)));
         for provider in 0..self.lines.len() {
             for key in self.vanished_halves(provider) {
@@ -274,7 +284,7 @@ impl Shard {
     /// Halves of searched batches of which nobody is left: their siblings must not wait for them.
     fn vanished_halves(&self, provider: ProviderId) -> Vec<u64> {
         let line = &self.lines[provider];
-        let queued = |key: u64| line.queues.iter().any(|queue| queue.has_group(key));
+        let queued = |key: u64| line.has_group(key);
         let out = |key: u64| self.flights.iter().any(|(_, flight)| flight.provider == provider && flight.key == key);
         line.splits.halves().filter(|key| !queued(*key) && !out(*key)).collect()
     }
@@ -283,11 +293,11 @@ impl Shard {
     fn give_up_all(&mut self) {
         let mut gone: Vec<Job> = self.waiting.remove_if(|_| true).into_iter().map(|(_, job)| job).collect();
         for line in &mut self.lines {
-            for queue in &mut line.queues {
-                gone.extend(queue.remove_if(|_| true));
-            }
+            gone.extend(line.remove_if(|_| true));
             gone.extend(line.splits.remove_if(|_| true));
         }
+        gone.extend(self.ready.drain(..));
+        gone.extend(self.order.forget(|_| true));
         self.returned.extend(gone.into_iter().map(|job| job.into_receipt().abandon(Why::Shutdown)));
     }
 
@@ -307,13 +317,8 @@ impl Shard {
             return;
         }
         self.shown = Some(now.mono);
-        for line in &self.lines {
-            for lane in Lane::ALL {
-                let queue = &line.queues[lane.index()];
-                line.depth[lane.index()].set(queue.len() as i64);
-                let age = queue.oldest().map_or(0.0, |at| now.mono.saturating_duration_since(at).as_secs_f64());
-                line.head_age[lane.index()].set(age);
-            }
+        for line in &mut self.lines {
+            line.show(now.mono);
         }
         self.stopped_recipients.retain(|_, until| *until > now.mono);
         if self.stopped_recipients.len() > STOPPED_RECIPIENTS {
@@ -327,6 +332,7 @@ pub(super) fn waiting_since(job: &Job, now: Now) -> Instant {
     now.mono.checked_sub(until(now.wall, job.enqueued)).unwrap_or(now.mono)
 }
 
-fn until(at: Wall, now: Wall) -> Duration {
+/// How long until `at`; nothing if it has passed.
+pub(super) fn until(at: Wall, now: Wall) -> Duration {
     Duration::from_millis(u64::try_from(at.0.saturating_sub(now.0)).unwrap_or(0))
 }

@@ -7,11 +7,13 @@
 use std::time::Instant;
 
 use super::home::{Owned, Phase};
+use super::later::Later;
 use super::owner::{Leaving, Owner};
 use super::restore::{Progress, Span};
 use super::{Drained, FirstStart, after};
 use crate::job::receipt::Why;
-use crate::job::{Home, Job, Lane, Receipt};
+use crate::job::{Home, Job, Receipt, Source};
+use crate::lane::inbox::Turned;
 use crate::ledger::Ledger;
 
 /// Longest wait for one answer of the broker while homes are opened.
@@ -22,8 +24,10 @@ const REOPEN: std::time::Duration = std::time::Duration::from_millis(500);
 /// Where a home starts.
 struct Start {
     home: Home,
-    /// The next offset of each lane.
-    next: [i64; 2],
+    /// The next offset of each source, by its number.
+    next: Vec<i64>,
+    /// Where tiers and holds end, likewise.
+    ends: Vec<i64>,
     /// The outcomes that tell what was done above.
     outcomes: Span,
 }
@@ -44,7 +48,7 @@ impl Owner {
         tracing::warn!(target: "peakpost::intake", ?homes, "homes lost: no heartbeat was answered in time, so the group may have given them away; is Kafka reachable?");
         for home in homes {
             self.assigned.remove(home);
-            self.links.ownership.close(*home);
+            self.links.ownership.let_go(*home);
             self.purge(*home, Why::Revoked);
             if let Some(owned) = self.owned.remove(home) {
                 self.end_reading(*home, &owned.phase);
@@ -66,7 +70,10 @@ impl Owner {
     /// Stops whatever reads for a home.
     fn end_reading(&self, home: Home, phase: &Phase) {
         match phase {
-            Phase::Live { .. } => self.data.close(home),
+            Phase::Live { .. } => {
+                self.data.close(home);
+                self.later.close(home);
+            }
             Phase::Restoring { .. } => self.restore.close(home),
             Phase::Fencing { .. } | Phase::Closing | Phase::Stopped => {}
         }
@@ -102,10 +109,13 @@ impl Owner {
         let fence = &self.fence;
         let fenced = |phase: &Phase| matches!(phase, Phase::Fencing { commit } if fence.reached(*commit));
         for (home, owned) in self.owned.iter_mut().filter(|(_, owned)| fenced(&owned.phase)) {
-            match self.data.open(*home, owned.start) {
-                Ok(queues) => {
+            let next = |source| owned.ledger.next(source);
+            let opened = self.data.open(*home, next).and_then(|lanes| Ok((lanes, self.later.open(*home, next)?)));
+            match opened {
+                Ok((lanes, later)) => {
                     self.links.ownership.open(*home, owned.ledger.epoch());
-                    owned.phase = Phase::Live { queues };
+                    let later = later.into_iter().map(|(source, queue)| Later::new(source, queue)).collect();
+                    owned.phase = Phase::Live { lanes, later };
                 }
                 Err(error) => failed.push((*home, error)),
             }
@@ -123,16 +133,18 @@ impl Owner {
             return;
         }
         let opened = self.starts().and_then(|starts| {
-            for Start { home, next, outcomes } in &starts {
+            for Start { home, next, ends, outcomes } in starts {
                 self.epoch += 1;
-                let ledger = Ledger::new(*home, self.epoch, *next, outcomes.end);
+                let depth = self.config.duplicate_window;
+                let ledger = Ledger::new(home, self.epoch, self.layout, &next, outcomes.end, depth);
                 let phase = if outcomes.from < outcomes.end {
-                    Phase::Restoring { reading: self.restore.open(*home, *outcomes)? }
+                    Phase::Restoring { reading: self.restore.open(home, outcomes)? }
                 } else {
                     Phase::Fencing { commit: self.fence.hurry() }
                 };
-                self.owned.insert(*home, Owned { ledger, phase, start: *next });
-                self.assigned.remove(home);
+                let committed = vec![None; next.len()];
+                self.owned.insert(home, Owned { ledger, phase, committed, trimmed: next, ends });
+                self.assigned.remove(&home);
             }
             Ok(())
         });
@@ -150,21 +162,33 @@ impl Owner {
         let mut starts = Vec::new();
         for &home in self.assigned.iter().filter(|home| !self.ghosts.contains_key(home)) {
             let (first, end) = self.membership.bounds(&topics.outcomes(), home, ASK)?;
-            starts.push((Start { home, next: [0; 2], outcomes: Span { from: end, end } }, first));
+            // The latest outcomes are read in any case, for the ids that came lately.
+            let lately = end.saturating_sub(self.config.duplicate_window as i64).max(first);
+            starts.push((Start { home, next: vec![], ends: vec![], outcomes: Span { from: lately, end } }, first));
         }
-        for lane in Lane::ALL {
-            let topic = topics.jobs(lane);
+        for source in self.layout.all() {
+            let topic = topics.source(source);
             let committed = self.membership.committed(topic, self.partitions, ASK)?;
+            let first_start = matches!(source, Source::Jobs(_)) && committed.is_empty();
+            let latest = first_start && self.config.first_start == FirstStart::Latest;
             for (start, first_outcome) in &mut starts {
-                if let Some(c) = committed.iter().find(|c| c.home == start.home) {
-                    start.next[lane.index()] = c.next;
-                    let from = self.outcomes_from(c.outcomes_from, *first_outcome, start.outcomes.end);
-                    start.outcomes.from = start.outcomes.from.min(from);
-                    continue;
-                }
-                let (first, end) = self.membership.bounds(topic, start.home, ASK)?;
-                let latest = committed.is_empty() && self.config.first_start == FirstStart::Latest;
-                start.next[lane.index()] = if latest { end } else { first };
+                let found = committed.iter().find(|c| c.home == start.home);
+                // Of the lanes' ends nothing is asked: their client tells the lag.
+                let bounds = match (found, source) {
+                    (Some(_), Source::Jobs(_)) => None,
+                    _ => Some(self.membership.bounds(topic, start.home, ASK)?),
+                };
+                start.ends.push(bounds.map_or(0, |(_, end)| end));
+                start.next.push(match (found, bounds) {
+                    (Some(c), _) => {
+                        let from = self.outcomes_from(c.outcomes_from, *first_outcome, start.outcomes.end);
+                        start.outcomes.from = start.outcomes.from.min(from);
+                        // What lies before the first record was deleted by us: it had been dealt with.
+                        bounds.map_or(c.next, |(first, _)| c.next.max(first))
+                    }
+                    (None, Some((_, end))) if latest => end,
+                    (None, bounds) => bounds.map_or(0, |(first, _)| first),
+                });
             }
         }
         Ok(starts.into_iter().map(|(start, _)| start).collect())
@@ -212,8 +236,7 @@ impl Owner {
             waiting.extend(jobs.extract_if(.., |job| of_home(&job.receipt)).map(Job::into_receipt));
             self.purges.push((shard, home, self.epoch, why));
         }
-        let malformed = self.malformed.extract_if(.., |m| of_home(&m.incoming.receipt));
-        waiting.extend(malformed.map(|m| m.incoming.receipt));
+        waiting.extend(self.turned.extract_if(.., |turned| of_home(turned.receipt())).map(Turned::into_receipt));
         for receipt in waiting {
             let abandoned = receipt.abandon(why);
             if let Some(owned) = self.owned.get_mut(&home) {
@@ -244,10 +267,12 @@ impl Owner {
             );
         }
         if self.stopping {
+            leaving.homes.iter().for_each(|home| self.links.ownership.let_go(*home));
             return Ok(Some(Drained { left, committed }));
         }
         let Some(leaving) = self.leaving.take() else { return Ok(None) };
         for home in &leaving.homes {
+            self.links.ownership.let_go(*home);
             if let Some(owned) = self.owned.remove(home) {
                 self.haunt(*home, owned);
             }

@@ -1,4 +1,5 @@
-//! The data handle: reads exactly the partitions it is told to, from explicit offsets.
+//! A data handle: reads exactly the partitions it is told to, from explicit offsets. There are two: one for the
+//! lanes, which fetches ahead, and one for tiers and holds, whose heads may wait for hours.
 //!
 //! Why: it never subscribes, so a rebalance never touches what it has fetched. Back-pressure is not polling a
 //! partition's queue; nothing is paused, so nothing fetched is thrown away.
@@ -19,21 +20,21 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 
 use super::Config;
-use crate::job::{Home, Lane, topic::Topics};
+use crate::job::{Home, Lane, Source};
 use crate::observe::{Metrics, kafka};
 
 /// How often lag is taken from the client's statistics.
 const STATISTICS: Duration = Duration::from_secs(2);
 
 pub(super) struct Context {
-    topics: Topics,
+    sources: Vec<(Source, String)>,
     metrics: Metrics,
 }
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        for lane in Lane::ALL {
-            let Some(topic) = statistics.topics.get(self.topics.jobs(lane)) else { continue };
+        for (source, topic) in &self.sources {
+            let (Source::Jobs(lane), Some(topic)) = (source, statistics.topics.get(topic)) else { continue };
             let lag = |p: &rdkafka::statistics::Partition| match (p.hi_offset, p.app_offset) {
                 (hi, app) if p.partition >= 0 && hi >= 0 && app >= 0 => (hi - app).max(0),
                 _ => 0,
@@ -59,53 +60,79 @@ pub(super) type Queue = PartitionQueue<Context>;
 
 pub(super) struct Data {
     consumer: Arc<BaseConsumer<Context>>,
-    topics: Topics,
+    sources: Vec<(Source, String)>,
     wake: Thread,
 }
 
+/// How far a handle fetches ahead.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ahead {
+    /// As far as memory allows.
+    Far,
+    /// Little: most of it is not due.
+    Little,
+}
+
 impl Data {
-    pub(super) fn new(config: &Config, metrics: Metrics, homes: Home, wake: Thread) -> Result<Self, String> {
+    pub(super) fn new(
+        config: &Config,
+        ahead: Ahead,
+        metrics: Metrics,
+        homes: Home,
+        wake: Thread,
+    ) -> Result<Self, String> {
+        let layout = config.topics.layout();
+        let sources: Vec<Source> = match ahead {
+            Ahead::Far => Lane::ALL.map(Source::Jobs).to_vec(),
+            Ahead::Little => layout.later().collect(),
+        };
+        let sources: Vec<_> = sources.into_iter().map(|s| (s, config.topics.source(s).to_owned())).collect();
         let mut client = kafka::client(&config.client);
         // Fetched ahead by the client, per partition queue and before decompression; bounded beside our own
         // budget: a quarter of it, over all queues, at least enough for the largest record.
         let queues = usize::from(homes) * Lane::ALL.len();
         let fetch_kbytes = (config.memory_bytes / 4 / queues / 1024).clamp(256, 4096);
+        match ahead {
+            Ahead::Far => client
+                .set("queued.min.messages", "2000")
+                .set("queued.max.messages.kbytes", fetch_kbytes.to_string())
+                .set("fetch.message.max.bytes", "262144"),
+            Ahead::Little => client
+                .set("queued.min.messages", "200")
+                .set("queued.max.messages.kbytes", "64")
+                .set("fetch.message.max.bytes", "65536"),
+        };
         client
             .set("group.id", &config.group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
-            .set("queued.min.messages", "2000")
-            .set("queued.max.messages.kbytes", fetch_kbytes.to_string())
-            .set("fetch.message.max.bytes", "262144")
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.wait.max.ms", "100")
             .set("check.crcs", "true")
             .set("statistics.interval.ms", STATISTICS.as_millis().to_string());
-        let context = Context { topics: config.topics.clone(), metrics };
+        let context = Context { sources: sources.clone(), metrics };
         let mut consumer = BaseConsumer::from_config_and_context(&client, context)
             .map_err(|e| format!("cannot make the data consumer: {e}"))?;
         let unpark = wake.clone();
         consumer.set_nonempty_callback(move || unpark.unpark());
-        Ok(Self { consumer: Arc::new(consumer), topics: config.topics.clone(), wake })
+        Ok(Self { consumer: Arc::new(consumer), sources, wake })
     }
 
-    /// Starts reading a home: splits its queues, then assigns its partitions.
-    pub(super) fn open(&self, home: Home, next: [i64; 2]) -> Result<[Queue; 2], String> {
-        let split = |lane: Lane| {
+    /// Starts reading a home: splits its queues, then assigns its partitions. `next` says where, by source.
+    pub(super) fn open(&self, home: Home, next: impl Fn(Source) -> i64) -> Result<Vec<(Source, Queue)>, String> {
+        let mut queues = Vec::with_capacity(self.sources.len());
+        let mut tpl = TopicPartitionList::new();
+        for (source, topic) in &self.sources {
             let mut queue = self
                 .consumer
-                .split_partition_queue(self.topics.jobs(lane), i32::from(home))
-                .ok_or_else(|| format!("no queue for {lane} partition {home}"))?;
+                .split_partition_queue(topic, i32::from(home))
+                .ok_or_else(|| format!("no queue for `{topic}` partition {home}"))?;
             let wake = self.wake.clone();
             queue.set_nonempty_callback(move || wake.unpark());
-            Ok::<_, String>(queue)
-        };
-        let queues = [split(Lane::ALL[0])?, split(Lane::ALL[1])?];
-        let mut tpl = TopicPartitionList::new();
-        for lane in Lane::ALL {
-            tpl.add_partition_offset(self.topics.jobs(lane), i32::from(home), Offset::Offset(next[lane.index()]))
+            tpl.add_partition_offset(topic, i32::from(home), Offset::Offset(next(*source)))
                 .map_err(|e| e.to_string())?;
+            queues.push((*source, queue));
         }
         self.consumer.incremental_assign(&tpl).map_err(|e| format!("assign home {home}: {e}"))?;
         Ok(queues)
@@ -114,8 +141,8 @@ impl Data {
     /// Stops reading a home.
     pub(super) fn close(&self, home: Home) {
         let mut tpl = TopicPartitionList::new();
-        for lane in Lane::ALL {
-            tpl.add_partition(self.topics.jobs(lane), i32::from(home));
+        for (_, topic) in &self.sources {
+            tpl.add_partition(topic, i32::from(home));
         }
         if let Err(error) = self.consumer.incremental_unassign(&tpl) {
             tracing::warn!(target: "peakpost::intake", home, %error, "unassign");

@@ -66,6 +66,11 @@ impl Fence {
         Some(sent + self.lease)
     }
 
+    /// Whether every commit that was sent has its answer.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.out.is_empty()
+    }
+
     /// Whether the commit of that number, or a later one, was acknowledged.
     pub(super) fn reached(&self, number: u64) -> bool {
         self.acked >= number

@@ -5,14 +5,18 @@
 //! Must not know: other homes, shards.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 
 use super::data::Queue;
+use super::later::Later;
 use super::restore::Reading;
-use crate::job::{Headers, Incoming, Job, Lane, Malformed, Wall};
+use crate::job::{Headers, Incoming, Job, Lane, Source, Wall, Way};
+use crate::lane::inbox::Turned;
 use crate::ledger::Ledger;
+use crate::ledger::known::Judgement;
 use crate::observe::kafka;
 
 /// Where a home stands.
@@ -22,7 +26,7 @@ pub(super) enum Phase {
     /// Waiting for the first acknowledged commit, of this number.
     Fencing { commit: u64 },
     /// Ours and read.
-    Live { queues: [Queue; 2] },
+    Live { lanes: Vec<(Source, Queue)>, later: Vec<Later> },
     /// Given up: nothing is read or sent, receipts come back.
     Closing,
     /// Stopped by an error that does not heal; it stays assigned so that nobody repeats the error.
@@ -32,15 +36,19 @@ pub(super) enum Phase {
 pub(super) struct Owned {
     pub(super) ledger: Ledger,
     pub(super) phase: Phase,
-    /// Where reading starts.
-    pub(super) start: [i64; 2],
+    /// What was last committed of each source: next offset, and from where outcomes are read.
+    pub(super) committed: Vec<Option<(i64, i64)>>,
+    /// Below which offset records may be gone already, by source.
+    pub(super) trimmed: Vec<i64>,
+    /// How far tiers and holds reach, as far as we know: the offset after the last record, by the sources' numbers.
+    pub(super) ends: Vec<i64>,
 }
 
 /// What one poll of a partition gave.
 pub(super) enum Read {
     Job(Job),
-    /// A record that is no job.
-    Malformed(Box<Malformed>),
+    /// A record from which nothing is sent now.
+    Turned(Turned),
     /// A record whose outcome an earlier owner made durable.
     DoneBefore,
     /// Nothing there now.
@@ -52,37 +60,65 @@ pub(super) enum Read {
 impl Owned {
     /// Reads the next record of a lane.
     pub(super) fn read(&mut self, lane: Lane) -> Read {
-        let Phase::Live { queues } = &self.phase else { return Read::Empty };
-        match queues[lane.index()].poll(std::time::Duration::ZERO) {
-            None => Read::Empty,
-            Some(Ok(message)) => Self::make(&mut self.ledger, lane, &message),
-            Some(Err(error)) => match error.rdkafka_error_code() {
-                // Nothing of these is about the partition's content; the client tries again by itself.
-                Some(code) if kafka::is_passing(code) => {
-                    tracing::warn!(target: "peakpost::intake", %lane, %error, "reading");
-                    Read::Empty
-                }
-                _ => Read::Failed(error.to_string()),
-            },
+        let Phase::Live { lanes, .. } = &self.phase else { return Read::Empty };
+        match poll(&lanes[lane.index()].1) {
+            Ok(Some(message)) => Self::make(&mut self.ledger, lane, &message),
+            Ok(None) => Read::Empty,
+            Err(error) => Read::Failed(error),
         }
     }
 
     fn make(ledger: &mut Ledger, lane: Lane, message: &BorrowedMessage<'_>) -> Read {
+        let source = Source::Jobs(lane);
         let payload = message.payload().unwrap_or_default();
         let headers = headers(message);
-        let of_headers: usize = headers.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
-        let size = u32::try_from(payload.len() + of_headers).unwrap_or(u32::MAX);
-        let Some(receipt) = ledger.deliver(lane, message.offset(), size) else { return Read::DoneBefore };
-        let bytes: Box<[u8]> = payload.into();
+        let size = size(payload, &headers);
+        let Some(receipt) = ledger.deliver(source, message.offset(), size) else { return Read::DoneBefore };
         let enqueued = Wall(message.timestamp().to_millis().unwrap_or(0));
-        match Job::parse(Incoming { bytes, headers, enqueued, receipt }) {
-            Ok(job) => Read::Job(job),
-            Err(malformed) => Read::Malformed(malformed),
+        let way = Way::default();
+        match Job::parse(Incoming { bytes: payload.into(), headers, enqueued, lane, way, receipt }) {
+            Ok(job) => judged(ledger, job),
+            Err(malformed) => Read::Turned(Turned::Malformed(malformed)),
         }
     }
 }
 
-fn headers(message: &BorrowedMessage<'_>) -> Headers {
+/// What the ledger says of a job that was delivered.
+pub(super) fn judged(ledger: &mut Ledger, mut job: Job) -> Read {
+    let (key, hop, at) = (job.key(), job.way.hop, job.receipt.source());
+    match ledger.judge(key, hop, at.from, at.offset) {
+        Judgement::Goes => {
+            job.receipt.name(key, hop);
+            Read::Job(job)
+        }
+        Judgement::Repeat => Read::Turned(Turned::Repeat(job)),
+        Judgement::NotYet => Read::Turned(Turned::NotYet(job)),
+    }
+}
+
+/// The next record of a partition, if there is one. Errors that pass are none.
+pub(super) fn poll(queue: &Queue) -> Result<Option<BorrowedMessage<'_>>, String> {
+    match queue.poll(Duration::ZERO) {
+        None => Ok(None),
+        Some(Ok(message)) => Ok(Some(message)),
+        Some(Err(error)) => match error.rdkafka_error_code() {
+            // Nothing of these is about the partition's content; the client tries again by itself.
+            Some(code) if kafka::is_passing(code) => {
+                tracing::warn!(target: "peakpost::intake", %error, "reading");
+                Ok(None)
+            }
+            _ => Err(error.to_string()),
+        },
+    }
+}
+
+/// What a record counts in memory.
+pub(super) fn size(payload: &[u8], headers: &Headers) -> u32 {
+    let of_headers: usize = headers.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+    u32::try_from(payload.len() + of_headers).unwrap_or(u32::MAX)
+}
+
+pub(super) fn headers(message: &BorrowedMessage<'_>) -> Headers {
     let Some(headers) = message.headers() else { return Headers::new() };
     let read = |i| headers.try_get(i).map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec)));
     // The client panics at a key that is not UTF-8. It must not take the thread with it: its key is lost, no more.

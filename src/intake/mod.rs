@@ -10,10 +10,13 @@ mod change;
 mod data;
 mod fence;
 mod home;
+mod later;
 mod membership;
 mod owner;
+mod reading;
 mod restore;
 pub mod topics;
+mod trim;
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,6 +58,10 @@ pub struct Config {
     pub window_jobs: usize,
     /// Outcomes read back per home when the commit does not say from where.
     pub restore_depth: i64,
+    /// Jobs remembered per home once they are through, to tell a repeated id.
+    pub duplicate_window: usize,
+    /// Whether the broker can delete records (the embedded one cannot).
+    pub trims: bool,
     /// Most bytes of records in memory, over all homes.
     pub memory_bytes: usize,
 }
@@ -72,6 +79,8 @@ impl fmt::Debug for Config {
             .field("drain", &self.drain)
             .field("window_jobs", &self.window_jobs)
             .field("restore_depth", &self.restore_depth)
+            .field("duplicate_window", &self.duplicate_window)
+            .field("trims", &self.trims)
             .field("memory_bytes", &self.memory_bytes)
             .finish_non_exhaustive()
     }

@@ -8,26 +8,27 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::watch;
 
-use super::data::Data;
+use super::data::{Ahead, Data};
 use super::fence::Fence;
-use super::home::{Owned, Phase, Read};
+use super::home::{Owned, Phase};
 use super::membership::{Event, Membership, Position};
+use super::reading::Pace;
 use super::restore::Restore;
+use super::trim::Trim;
 use super::{Config, Drained, Links, Status, after};
 use crate::job::receipt::{Back, Why};
-use crate::job::{Home, Job, Lane, Malformed};
-use crate::lane::inbox::{ToShard, shard_of};
+use crate::job::source::Layout;
+use crate::job::{Home, Job, Lane, Source};
+use crate::lane::inbox::Turned;
 use crate::ledger::{Ledger, Returned, encode_metadata};
 
-/// Most records read in one turn, so that the group is served in time.
-const TURN: usize = 4096;
-/// Most records taken from one partition before the next one gets its turn.
-const QUANTUM: usize = 256;
 /// Longest sleep: callbacks and receipts wake the thread, this is for time alone.
 const SLEEP: Duration = Duration::from_millis(50);
+
+/// How often tiers and holds are trimmed.
+const TRIM: Duration = Duration::from_secs(60);
 
 /// Homes on their way out.
 pub(super) struct Leaving {
@@ -43,9 +44,16 @@ pub(super) struct Owner {
     pub(super) stop: Receiver<Duration>,
     pub(super) status: watch::Sender<Status>,
     pub(super) membership: Membership,
+    pub(super) layout: Layout,
+    /// Reads the lanes.
     pub(super) data: Data,
+    /// Reads tiers and holds.
+    pub(super) later: Data,
     pub(super) restore: Restore,
     pub(super) fence: Fence,
+    /// `None` where the broker cannot delete records.
+    pub(super) trim: Option<Trim>,
+    pub(super) trim_at: Option<Instant>,
     pub(super) partitions: Home,
     /// Assigned by the group; where they start is not known yet.
     pub(super) assigned: BTreeSet<Home>,
@@ -61,7 +69,8 @@ pub(super) struct Owner {
     pub(super) outgoing: Vec<Vec<Job>>,
     /// Purges that found a shard's inbox full.
     pub(super) purges: Vec<(usize, Home, u32, Why)>,
-    pub(super) malformed: Vec<Malformed>,
+    pub(super) turned: Vec<Turned>,
+    pub(super) pace: Pace,
     /// The home whose turn to be read comes first.
     pub(super) first: Home,
 }
@@ -76,9 +85,12 @@ impl Owner {
         let wake = std::thread::current();
         let partitions = links.ownership.homes();
         let membership = Membership::join(&config, wake.clone())?;
-        let data = Data::new(&config, links.metrics.clone(), partitions, wake.clone())?;
+        let data = |ahead| Data::new(&config, ahead, links.metrics.clone(), partitions, wake.clone());
+        let (data, later) = (data(Ahead::Far)?, data(Ahead::Little)?);
+        let layout = config.topics.layout();
         let restore = Restore::new(&config, wake)?;
         let fence = Fence::new(config.commit_interval, config.lease);
+        let trim = if config.trims { Some(Trim::new(&config)?) } else { None };
         let outgoing = links.shards.iter().map(|_| Vec::new()).collect();
         Ok(Self {
             config,
@@ -86,9 +98,13 @@ impl Owner {
             stop,
             status,
             membership,
+            layout,
             data,
+            later,
             restore,
             fence,
+            trim,
+            trim_at: None,
             partitions,
             assigned: BTreeSet::new(),
             owned: BTreeMap::new(),
@@ -100,7 +116,8 @@ impl Owner {
             reopen_at: None,
             outgoing,
             purges: Vec::new(),
-            malformed: Vec::new(),
+            turned: Vec::new(),
+            pace: Pace::default(),
             first: 0,
         })
     }
@@ -127,7 +144,7 @@ impl Owner {
                 }
                 return Ok(drained);
             }
-            let read = if self.hand_over() { self.read() } else { 0 };
+            let read = if self.hand_over() { self.read(now) } else { 0 };
             self.hand_over();
             self.publish(now);
             if read == 0 && !freed {
@@ -137,7 +154,7 @@ impl Owner {
     }
 
     fn serve_group(&mut self) -> Result<(), String> {
-        if let Some(home) = self.data.poll() {
+        if let Some(home) = self.data.poll().or_else(|| self.later.poll()) {
             self.stop_home(home, "a record came outside its partition's queue".to_owned());
         }
         self.restore.poll();
@@ -171,6 +188,7 @@ impl Owner {
             for back in batch {
                 match back {
                     Back::Settled(settled) => {
+                        self.reaches(&settled);
                         let owned = self.owned.get_mut(&settled.source.home).map(|owned| &mut owned.ledger);
                         let ghost = self.ghosts.get_mut(&settled.source.home).map(|(ledger, _)| ledger);
                         let _counted =
@@ -200,9 +218,18 @@ impl Owner {
             return;
         }
         let mut positions = Vec::with_capacity(self.owned.len() * Lane::ALL.len());
-        for (home, owned) in self.owned.iter().filter(|(_, owned)| !matches!(owned.phase, Phase::Restoring { .. })) {
-            for commit in owned.ledger.commits() {
-                let topic = self.config.topics.jobs(commit.lane);
+        // What was read back anyway at a restart need not be exact.
+        let drift = self.config.duplicate_window as i64 / 2;
+        for (home, owned) in self.owned.iter_mut().filter(|(_, owned)| !matches!(owned.phase, Phase::Restoring { .. }))
+        {
+            for (commit, said) in owned.ledger.commits().into_iter().zip(&mut owned.committed) {
+                let same = said.is_some_and(|(next, from)| next == commit.next && commit.outcomes_from - from < drift);
+                // The lanes' commits are what renews the lease; the others are made when there is something to say.
+                if same && !matches!(commit.source, Source::Jobs(_)) {
+                    continue;
+                }
+                *said = Some((commit.next, commit.outcomes_from));
+                let topic = self.config.topics.source(commit.source);
                 let metadata = encode_metadata(commit.outcomes_from);
                 positions.push(Position { topic, home: *home, next: commit.next, metadata });
             }
@@ -212,7 +239,16 @@ impl Owner {
         }
         match self.membership.commit(&positions) {
             Ok(()) => self.fence.sent(now),
-            Err(error) => tracing::warn!(target: "peakpost::intake", error, "commit not sent; trying again"),
+            Err(error) => {
+                tracing::warn!(target: "peakpost::intake", error, "commit not sent; trying again");
+                self.commit_all_again();
+            }
+        }
+    }
+
+    fn commit_all_again(&mut self) {
+        for owned in self.owned.values_mut() {
+            owned.committed.fill(None);
         }
     }
 
@@ -221,99 +257,56 @@ impl Owner {
         self.links.metrics.commits.with_label_values(&[label]).inc();
         if let Err(error) = result {
             tracing::warn!(target: "peakpost::intake", error, "commit failed; trying again");
+            self.commit_all_again();
         }
         if let Some(until) = self.fence.answered(result.is_ok()) {
             self.links.ownership.renew(until);
+            self.trim();
         }
     }
 
-    /// Reads from every live home that has room, a quantum at a time. Returns how many records.
-    fn read(&mut self) -> usize {
-        let mut total = 0;
-        let homes: Vec<Home> = self.in_phase(|phase| matches!(phase, Phase::Live { .. }));
-        let share = self.config.memory_bytes / (homes.len().max(1) * Lane::ALL.len());
-        let turn = homes.iter().position(|home| *home >= self.first).unwrap_or(0);
-        for lane in Lane::ALL {
-            for &home in homes[turn..].iter().chain(&homes[..turn]) {
-                if total >= TURN {
-                    self.first = home;
-                    return total;
+    /// Lets what lies below the committed offsets of tiers and holds be deleted: after an acknowledged commit, when no
+    /// other is out, so that what was said last is committed.
+    fn trim(&mut self) {
+        let now = self.links.clock.mono();
+        let Some(trim) = self.trim.as_ref().filter(|_| self.trim_at.is_none_or(|at| at <= now)) else { return };
+        if !self.fence.is_quiet() {
+            return;
+        }
+        let mut below = Vec::new();
+        for (home, owned) in &mut self.owned {
+            for source in self.layout.later() {
+                let index = self.layout.index(source);
+                if let Some((next, _)) = owned.committed[index].filter(|(next, _)| *next > owned.trimmed[index]) {
+                    below.push((self.config.topics.source(source).to_owned(), *home, next));
                 }
-                total += self.read_partition(home, lane, share);
             }
         }
-        self.first = homes.get(turn + 1).copied().unwrap_or(0);
-        total
-    }
-
-    fn read_partition(&mut self, home: Home, lane: Lane, share: usize) -> usize {
-        let Some(owned) = self.owned.get_mut(&home) else { return 0 };
-        let mut count = 0;
-        let failed = loop {
-            let full =
-                owned.ledger.span(lane) >= self.config.window_jobs || owned.ledger.outstanding_bytes(lane) >= share;
-            if full || count >= QUANTUM {
-                break None;
-            }
-            match owned.read(lane) {
-                Read::Job(job) => self.outgoing[shard_of(job.spec(), self.links.shards.len())].push(job),
-                Read::Malformed(malformed) => self.malformed.push(*malformed),
-                Read::DoneBefore => self.links.metrics.restored.with_label_values(&[lane.as_str()]).inc(),
-                Read::Empty => break None,
-                Read::Failed(error) => break Some(error),
-            }
-            count += 1;
-        };
-        self.links.metrics.jobs.with_label_values(&[lane.as_str()]).inc_by(count as u64);
-        if let Some(error) = failed {
-            self.stop_home(home, error);
-        }
-        count
-    }
-
-    /// Hands over what was read. `false`: a shard has no room, so nothing more is read for now.
-    fn hand_over(&mut self) -> bool {
-        let shards = &self.links.shards;
-        self.purges.retain(|(shard, home, epoch, why)| {
-            shards[*shard]
-                .try_send(ToShard::Purge { home: *home, epoch: *epoch, why: *why })
-                .is_err_and(|e| matches!(e, TrySendError::Full(_)))
-        });
-        let mut room = true;
-        if !self.malformed.is_empty() {
-            let count = self.malformed.len();
-            let shard = count % shards.len();
-            if let Err(TrySendError::Full(ToShard::Malformed(kept)) | TrySendError::Closed(ToShard::Malformed(kept))) =
-                shards[shard].try_send(ToShard::Malformed(std::mem::take(&mut self.malformed)))
-            {
-                self.malformed = kept;
-                room = false;
-            }
-        }
-        for (shard, jobs) in self.outgoing.iter_mut().enumerate().filter(|(_, jobs)| !jobs.is_empty()) {
-            match self.links.shards[shard].try_send(ToShard::Jobs(std::mem::take(jobs))) {
-                Ok(()) => {}
-                Err(TrySendError::Full(ToShard::Jobs(kept)) | TrySendError::Closed(ToShard::Jobs(kept))) => {
-                    *jobs = kept;
-                    room = false;
+        if trim.below(below.clone()) {
+            self.trim_at = Some(after(now, TRIM));
+            for (topic, home, next) in below {
+                let index = self.config.topics.source_of(&topic).map(|source| self.layout.index(source));
+                if let (Some(index), Some(owned)) = (index, self.owned.get_mut(&home)) {
+                    owned.trimmed[index] = next;
                 }
-                Err(_) => room = false,
             }
         }
-        room
     }
 
-    fn publish(&self, now: Instant) {
+    fn publish(&mut self, now: Instant) {
+        self.publish_later(now);
         let metrics = &self.links.metrics;
         metrics.homes_owned.set(self.owned.len() as i64);
         metrics.homes_stopped.set(self.status.borrow().stopped.len() as i64);
         metrics.lease_remaining.set(self.links.ownership.lease_left(now).as_secs_f64());
         for lane in Lane::ALL {
-            let span: usize = self.owned.values().map(|o| o.ledger.span(lane)).sum();
-            let out: usize = self.owned.values().map(|o| o.ledger.outstanding_in(lane)).sum();
+            let source = Source::Jobs(lane);
+            let span: usize = self.owned.values().map(|o| o.ledger.span(source)).sum();
+            let out: usize = self.owned.values().map(|o| o.ledger.outstanding_in(source)).sum();
             metrics.uncommitted.with_label_values(&[lane.as_str()]).set(span as i64);
             metrics.in_flight_jobs.with_label_values(&[lane.as_str()]).set(out as i64);
         }
+
         let homes: Vec<Home> = self.owned.keys().copied().collect();
         let opening = self.assigned.len()
             + self.in_phase(|phase| matches!(phase, Phase::Restoring { .. } | Phase::Fencing { .. })).len();
@@ -342,7 +335,7 @@ impl Owner {
         });
     }
 
-    fn in_phase(&self, is: impl Fn(&Phase) -> bool) -> Vec<Home> {
+    pub(super) fn in_phase(&self, is: impl Fn(&Phase) -> bool) -> Vec<Home> {
         self.owned.iter().filter(|(_, owned)| is(&owned.phase)).map(|(home, _)| *home).collect()
     }
 }

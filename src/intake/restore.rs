@@ -16,11 +16,13 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 
 use super::Config;
+use crate::job::receipt::End;
 use crate::job::topic::Topics;
-use crate::job::{Home, Lane};
+use crate::job::{Home, JobKey};
 use crate::ledger::Ledger;
 use crate::observe::kafka;
 use crate::outcome::record::Record;
+use crate::outcome::{Kind, Reason};
 
 /// Most outcomes read in one turn of the owner.
 const TURN: usize = 4096;
@@ -126,9 +128,21 @@ impl Restore {
     fn note(&self, payload: &[u8], offset: i64, ledger: &mut Ledger) {
         // An outcome that cannot be read (a later version's) hides nothing worse than one repeated send.
         let Ok(record) = serde_json::from_slice::<Record<'_>>(payload) else { return };
-        let lane: Option<Lane> = self.topics.lane_of(&record.source.topic);
-        if let Some(lane) = lane.filter(|_| record.source.partition == ledger.home()) {
-            ledger.done_before(lane, record.source.offset, offset);
+        let Some(source) = self.topics.source_of(&record.source.topic) else { return };
+        if record.source.partition != ledger.home() {
+            return;
+        }
+        ledger.done_before(source, record.source.offset, offset);
+        let end = match Kind::ALL.into_iter().find(|kind| kind.as_str() == record.outcome) {
+            Some(Kind::Duplicate) | None => return,
+            Some(Kind::Deferred) if record.reason == Reason::InFlight.as_str() => return,
+            // Where it went on matters to nobody any more: only how often it had been deferred then.
+            Some(Kind::Deferred) => End::Deferred(source, offset),
+            Some(_) => End::Terminal,
+        };
+        if !record.id.is_empty() {
+            let job = JobKey::new(&record.tenant, &record.id, record.generation);
+            ledger.known().settled(job, record.hop, end);
         }
     }
 }

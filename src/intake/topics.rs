@@ -13,7 +13,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::job::topic::Topics;
-use crate::job::{Home, Lane};
+use crate::job::{Home, Source};
 use crate::observe::kafka;
 
 /// Longest wait for one answer of the broker.
@@ -55,7 +55,39 @@ impl fmt::Debug for Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wanted {
     name: String,
-    retention: Option<Duration>,
+    keep: Keep,
+}
+
+/// How long a topic's records must be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// That is upstream's to say, or of no interest.
+    Any,
+    /// At least so long.
+    AtLeast(Duration),
+    /// Until peakpost deletes them itself: a job may wait there for any time.
+    Forever,
+}
+
+impl Keep {
+    /// The setting `retention.ms` with which the topic is made.
+    fn setting(self) -> Option<String> {
+        match self {
+            Self::Any => None,
+            Self::AtLeast(time) => Some(time.as_millis().to_string()),
+            Self::Forever => Some("-1".to_owned()),
+        }
+    }
+
+    /// Whether a topic's `retention.ms` is long enough. What cannot be read is let pass.
+    fn holds(self, setting: &str) -> bool {
+        let Ok(ms) = setting.parse::<i128>() else { return true };
+        match self {
+            Self::Any => true,
+            Self::AtLeast(time) => ms < 0 || u128::try_from(ms).is_ok_and(|ms| ms >= time.as_millis()),
+            Self::Forever => ms < 0,
+        }
+    }
 }
 
 /// What a verification found.
@@ -67,15 +99,20 @@ pub struct Report {
     pub faults: Vec<String>,
     /// What could not be checked with this broker, by name.
     pub left_out: Vec<String>,
+    /// Holds of providers that are not configured: what waits in them goes nowhere.
+    pub orphans: Vec<String>,
 }
 
 impl Plan {
     fn wanted(&self) -> Vec<Wanted> {
-        let keep = |name: String, retention| Wanted { name, retention };
-        let mut wanted = vec![keep(self.topics.homes(), None)];
-        wanted.extend(Lane::ALL.map(|lane| keep(self.topics.jobs(lane).to_owned(), None)));
-        wanted.push(keep(self.topics.outcomes(), Some(self.outcomes_retention)));
-        wanted.push(keep(self.topics.dead(), Some(self.dead_retention)));
+        let topics = &self.topics;
+        let mut wanted = vec![Wanted { name: topics.homes(), keep: Keep::Any }];
+        wanted.extend(topics.layout().all().map(|source| {
+            let keep = if matches!(source, Source::Jobs(_)) { Keep::Any } else { Keep::Forever };
+            Wanted { name: topics.source(source).to_owned(), keep }
+        }));
+        wanted.push(Wanted { name: topics.outcomes(), keep: Keep::AtLeast(self.outcomes_retention) });
+        wanted.push(Wanted { name: topics.dead(), keep: Keep::AtLeast(self.dead_retention) });
         wanted
     }
 
@@ -91,8 +128,7 @@ impl Plan {
     pub async fn create(&self) -> Result<Vec<String>, String> {
         let admin = self.admin()?;
         let wanted = self.wanted();
-        let retention: Vec<Option<String>> =
-            wanted.iter().map(|w| w.retention.map(|r| r.as_millis().to_string())).collect();
+        let retention: Vec<Option<String>> = wanted.iter().map(|w| w.keep.setting()).collect();
         let bytes = MESSAGE_BYTES_MIN.to_string();
         let topics: Vec<NewTopic<'_>> = wanted
             .iter()
@@ -150,6 +186,9 @@ impl Plan {
                 Some(_) => {}
             }
         }
+        let known = |name: &str| wanted.iter().any(|topic| topic.name == name);
+        let orphans = counts.keys().filter(|name| name.starts_with(&self.topics.hold_prefix()) && !known(name));
+        report.orphans = orphans.cloned().collect();
         if embedded {
             report.left_out.push(
                 "cleanup policy, retention and max.message.bytes (the embedded broker has no DescribeConfigs)"
@@ -197,10 +236,8 @@ async fn verify_settings(
             fault("max.message.bytes", &bytes, MESSAGE_BYTES_MIN.to_string());
         }
         let kept = setting("retention.ms");
-        if let (Some(least), Ok(ms)) = (wanted.retention, kept.parse::<i128>())
-            && u128::try_from(ms).is_ok_and(|ms| ms < least.as_millis())
-        {
-            fault("retention.ms", &kept, least.as_millis().to_string());
+        if !wanted.keep.holds(&kept) {
+            fault("retention.ms", &kept, wanted.keep.setting().unwrap_or_default());
         }
     }
     Ok(())

@@ -48,6 +48,8 @@ pub enum Reason {
     BadHeader,
     /// A field that means nothing for this channel.
     NotForChannel,
+    /// A record in a tier or hold that peakpost did not write.
+    BadTrip,
 }
 
 impl Reason {
@@ -75,6 +77,7 @@ impl Reason {
             Self::BadChannel => "bad_channel",
             Self::BadHeader => "bad_header",
             Self::NotForChannel => "not_for_channel",
+            Self::BadTrip => "bad_trip",
         }
     }
 }
@@ -92,7 +95,7 @@ pub struct Invalid {
 
 impl Invalid {
     /// Names one fault. An empty `field` is the record as a whole.
-    pub(super) fn new(reason: Reason, field: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { reason, field: field.into(), detail: detail.into() }
     }
 }

@@ -10,8 +10,10 @@ pub mod invalid;
 pub mod parse;
 pub mod receipt;
 pub mod schema;
+pub mod source;
 pub mod spec;
 pub mod topic;
+pub mod trip;
 
 use std::fmt;
 
@@ -20,7 +22,9 @@ use self_cell::self_cell;
 pub use invalid::Invalid;
 pub use parse::MAX_JOB_BYTES;
 pub use receipt::{Abandoned, Receipt};
+pub use source::Source;
 pub use spec::{Content, Spec, Text, Unsubscribe};
+pub use trip::JobKey;
 
 /// How a message travels. The contract's `channel` field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -121,11 +125,11 @@ impl fmt::Display for Wall {
 /// A partition that one instance owns as a whole, across every topic of the line.
 pub type Home = u16;
 
-/// Where a job's record lies: lane topic, partition (its home) and offset.
+/// Where a record lies: its topic, partition (its home) and offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Coordinates {
-    /// The lane whose jobs topic holds the record.
-    pub lane: Lane,
+    /// The topic.
+    pub from: Source,
     /// The partition.
     pub home: Home,
     /// The record's offset.
@@ -152,10 +156,33 @@ pub struct Incoming {
     pub bytes: Box<[u8]>,
     /// Its Kafka headers.
     pub headers: Headers,
-    /// Its broker timestamp.
+    /// Its broker timestamp; for a deferred job that of its origin.
     pub enqueued: Wall,
+    /// The job's lane.
+    pub lane: Lane,
+    /// How it came here.
+    pub way: Way,
     /// What we owe.
     pub receipt: Receipt,
+}
+
+/// What the line remembers of a job beyond its record. A job that comes from its lane has the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The record that asked for the send, if it is not the one that was read.
+    pub origin: Option<(Home, i64)>,
+    /// How often it was deferred.
+    pub hop: u16,
+    /// How often it was redriven.
+    pub generation: u16,
+    /// Requests made on its behalf so far.
+    pub attempts: u16,
+    /// Those of them that count against the limit of attempts.
+    pub failures: u16,
+    /// Whether its last attempt may have been sent.
+    pub unsure: bool,
+    /// What the last attempt said: our code.
+    pub last_error: Option<Box<str>>,
 }
 
 /// A record that is no job. It is owed an outcome like any other.
@@ -177,10 +204,8 @@ pub struct Job {
     pub enqueued: Wall,
     /// Its record's Kafka headers.
     pub headers: Headers,
-    /// Requests made on its behalf so far.
-    pub attempts: u16,
-    /// Those of them that count against the limit of attempts.
-    pub failures: u16,
+    /// How it came here, and what was tried.
+    pub way: Way,
     /// What we owe.
     pub receipt: Receipt,
 }
@@ -191,15 +216,13 @@ impl Job {
     /// # Errors
     /// The record comes back with the reason, so that it can become a dead letter.
     pub fn parse(record: Incoming) -> Result<Self, Box<Malformed>> {
-        let Incoming { bytes, headers, enqueued, receipt } = record;
+        let Incoming { bytes, headers, enqueued, lane, way, receipt } = record;
         match Parsed::try_new_or_recover(bytes, |bytes| parse::parse(bytes)) {
-            Ok(parsed) => {
-                let lane = receipt.source().lane;
-                Ok(Self { parsed, lane, enqueued, headers, attempts: 0, failures: 0, receipt })
-            }
-            Err((bytes, invalid)) => {
-                Err(Box::new(Malformed { incoming: Incoming { bytes, headers, enqueued, receipt }, invalid }))
-            }
+            Ok(parsed) => Ok(Self { parsed, lane, enqueued, headers, way, receipt }),
+            Err((bytes, invalid)) => Err(Box::new(Malformed {
+                incoming: Incoming { bytes, headers, enqueued, lane, way, receipt },
+                invalid,
+            })),
         }
     }
 
@@ -207,6 +230,12 @@ impl Job {
     #[must_use]
     pub fn spec(&self) -> &Spec<'_> {
         self.parsed.borrow_dependent()
+    }
+
+    /// What stands for it: tenant, id and generation.
+    #[must_use]
+    pub fn key(&self) -> JobKey {
+        JobKey::new(&self.spec().tenant, &self.spec().id, self.way.generation)
     }
 
     /// The record as it was read.

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Coordinates, Home};
+use super::{Coordinates, Home, JobKey, Source};
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -25,7 +25,20 @@ pub struct Receipt {
     epoch: u32,
     seq: u64,
     bytes: u32,
+    /// The job it is for, once that is known: a record that is no job has none.
+    job: Option<(JobKey, u16)>,
     live: bool,
+}
+
+/// What a durable outcome means for its job, beyond the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It has its terminal outcome.
+    Terminal,
+    /// It goes on as a record of that source, at that offset.
+    Deferred(Source, i64),
+    /// The record was one too many: the job has or gets its outcome by another.
+    Repeat,
 }
 
 /// A receipt whose outcome is durable, on its way back to the ledger.
@@ -41,6 +54,10 @@ pub struct Settled {
     pub bytes: u32,
     /// Offset of its outcome in `outcomes[home]`.
     pub outcome_offset: i64,
+    /// The job it was for, and how often that had been deferred.
+    pub job: Option<(JobKey, u16)>,
+    /// What it means for the job.
+    pub end: End,
 }
 
 /// A receipt given back unmet: the record stays uncommitted and its next owner reads it again.
@@ -70,7 +87,7 @@ pub enum Why {
 impl Receipt {
     /// A new obligation. `seq` is the ledger's delivery sequence for that source, `bytes` the record's size.
     pub fn new(source: Coordinates, epoch: u32, seq: u64, bytes: u32) -> Self {
-        Self { source, epoch, seq, bytes, live: true }
+        Self { source, epoch, seq, bytes, job: None, live: true }
     }
 
     /// The record it stands for.
@@ -85,11 +102,17 @@ impl Receipt {
         self.epoch
     }
 
+    /// Says which job it is for, and how often that was deferred.
+    pub fn name(&mut self, job: JobKey, hop: u16) {
+        self.job = Some((job, hop));
+    }
+
     /// Its outcome is durable at `outcome_offset`.
     #[must_use]
-    pub fn settle(mut self, outcome_offset: i64) -> Settled {
+    pub fn settle(mut self, outcome_offset: i64, end: End) -> Settled {
         self.live = false;
-        Settled { source: self.source, epoch: self.epoch, seq: self.seq, bytes: self.bytes, outcome_offset }
+        let Self { source, epoch, seq, bytes, job, .. } = self;
+        Settled { source, epoch, seq, bytes, outcome_offset, job, end }
     }
 
     /// Gives it back unmet.
@@ -102,8 +125,8 @@ impl Receipt {
 
 impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Coordinates { lane, home, offset } = self.source;
-        write!(f, "{lane}/{home}@{offset} epoch {}", self.epoch)
+        let Coordinates { from, home, offset } = self.source;
+        write!(f, "{from}/{home}@{offset} epoch {}", self.epoch)
     }
 }
 

@@ -4,19 +4,41 @@
 //! Must not know: what the topics are for.
 
 use super::Lane;
+use super::source::{Layout, Source};
 
 /// Topic names under one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topics {
     prefix: String,
-    jobs: [String; 2],
+    layout: Layout,
+    /// By the sources' numbers.
+    sources: Vec<String>,
 }
 
 impl Topics {
-    /// Names under `prefix` (letters, digits, `.`, `_`, `-`).
+    /// Names under `prefix` (letters, digits, `.`, `_`, `-`), without tiers and holds.
     #[must_use]
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned(), jobs: Lane::ALL.map(|lane| format!("{prefix}.jobs.{lane}")) }
+        Self::with(prefix, &[], &[])
+    }
+
+    /// The same with delay tiers and providers, by their names in the configuration.
+    #[must_use]
+    pub fn with(prefix: &str, tiers: &[String], providers: &[String]) -> Self {
+        let jobs = Lane::ALL.map(|lane| format!("{prefix}.jobs.{lane}"));
+        let delay = tiers.iter().map(|tier| format!("{prefix}.delay.{tier}"));
+        let hold = providers.iter().map(|provider| format!("{prefix}.hold.{provider}"));
+        let layout = Layout {
+            tiers: u8::try_from(tiers.len()).unwrap_or(u8::MAX),
+            holds: u16::try_from(providers.len()).unwrap_or(u16::MAX),
+        };
+        Self { prefix: prefix.to_owned(), layout, sources: jobs.into_iter().chain(delay).chain(hold).collect() }
+    }
+
+    /// How many sources of each kind there are.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// The empty topic whose partitions the group divides.
@@ -28,13 +50,37 @@ impl Topics {
     /// The jobs of one lane.
     #[must_use]
     pub fn jobs(&self, lane: Lane) -> &str {
-        &self.jobs[lane.index()]
+        self.source(Source::Jobs(lane))
+    }
+
+    /// The topic of a source.
+    #[must_use]
+    pub fn source(&self, source: Source) -> &str {
+        &self.sources[self.layout.index(source)]
+    }
+
+    /// The source that a topic is.
+    #[must_use]
+    pub fn source_of(&self, topic: &str) -> Option<Source> {
+        self.layout.all().zip(&self.sources).find(|(_, name)| *name == topic).map(|(source, _)| source)
     }
 
     /// The lane of a jobs topic.
     #[must_use]
     pub fn lane_of(&self, topic: &str) -> Option<Lane> {
         Lane::ALL.into_iter().find(|lane| self.jobs(*lane) == topic)
+    }
+
+    /// What the names of all holds begin with, of providers that are configured or no longer are.
+    #[must_use]
+    pub fn hold_prefix(&self) -> String {
+        format!("{}.hold.", self.prefix)
+    }
+
+    /// A topic's name without the prefix, for metrics: `delay.10s`, `hold.sendgrid-main`.
+    #[must_use]
+    pub fn short<'t>(&self, topic: &'t str) -> &'t str {
+        topic.strip_prefix(&self.prefix).map_or(topic, |rest| rest.trim_start_matches('.'))
     }
 
     /// What became of each job.

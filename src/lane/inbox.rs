@@ -7,15 +7,22 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::job::receipt::Why;
-use crate::job::{Home, Job, Malformed, Spec};
+use crate::job::{Home, Job, Malformed, Receipt, Source, Spec};
 
 /// A message to a shard.
 #[derive(Debug)]
 pub enum ToShard {
     /// New jobs.
     Jobs(Vec<Job>),
-    /// Records that are none, to be settled as such.
-    Malformed(Vec<Malformed>),
+    /// Records from which nothing is sent now, to be settled as such.
+    Turned(Vec<Turned>),
+    /// As much of this source is in memory as may be, so jobs behind it wait: put aside what cannot go soon.
+    Crowded {
+        /// The home.
+        home: Home,
+        /// Its source.
+        source: Source,
+    },
     /// Give back every job of this home that is not at a provider now.
     Purge {
         /// The home.
@@ -25,6 +32,35 @@ pub enum ToShard {
         /// Why.
         why: Why,
     },
+}
+
+/// A record from which nothing is sent now.
+#[derive(Debug)]
+pub enum Turned {
+    /// It is no job.
+    Malformed(Box<Malformed>),
+    /// Its id came before.
+    Repeat(Job),
+    /// Another record of the same job is in flight: this one comes back later.
+    NotYet(Job),
+}
+
+impl Turned {
+    /// What it owes.
+    pub fn receipt(&self) -> &Receipt {
+        match self {
+            Self::Malformed(malformed) => &malformed.incoming.receipt,
+            Self::Repeat(job) | Self::NotYet(job) => &job.receipt,
+        }
+    }
+
+    /// Gives up the record and keeps what it owes.
+    pub fn into_receipt(self) -> Receipt {
+        match self {
+            Self::Malformed(malformed) => malformed.incoming.receipt,
+            Self::Repeat(job) | Self::NotYet(job) => job.into_receipt(),
+        }
+    }
 }
 
 /// The shard of a job, of `shards`. The same in every run.

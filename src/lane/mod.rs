@@ -4,7 +4,9 @@
 //! turns, so that one campaign does not starve another. Bounded by what intake lets in.
 //! Must not know: limits, vendors, clocks.
 
+pub mod aside;
 pub mod inbox;
+pub mod order;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -81,6 +83,11 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn oldest(&self) -> Option<Instant> {
         self.groups.values().filter_map(|group| group.front()).map(|(at, _)| *at).min()
+    }
+
+    /// Every job that waits, group by group.
+    pub fn jobs(&self) -> impl Iterator<Item = &T> {
+        self.groups.values().flatten().map(|(_, job)| job)
     }
 
     /// Appends a job to its group.

@@ -1,16 +1,19 @@
-//! One home's obligations: what is in flight, and what may be committed.
+//! One home's obligations: what is in flight, what may be committed, what was done before.
 //!
 //! Why: the committed offset of a source is that of its oldest job without a durable outcome. Nothing else may
 //! feed it: not the highest offset seen, not what was sent. Entries are tracked by delivery sequence, so gaps
 //! in offsets (compaction, transaction markers) do not exist for it.
 //! Must not know: Kafka clients, time, what a job says.
 
+pub mod known;
 pub mod ownership;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::job::receipt::{Abandoned, Settled};
-use crate::job::{Coordinates, Home, Lane, Receipt};
+use crate::job::source::Layout;
+use crate::job::{Coordinates, Home, JobKey, Receipt, Source};
+use known::{Judgement, Known};
 
 /// Marks an entry whose outcome is not durable yet.
 const PENDING: i64 = -1;
@@ -20,7 +23,10 @@ const PENDING: i64 = -1;
 pub struct Ledger {
     home: Home,
     epoch: u32,
-    sources: [Source; 2],
+    layout: Layout,
+    /// By the sources' numbers.
+    books: Vec<Book>,
+    known: Known,
     /// Offset after the last outcome acknowledged to this owner in this home; at assignment, the end of the
     /// outcomes partition.
     outcomes_end: i64,
@@ -28,7 +34,7 @@ pub struct Ledger {
 
 /// One source partition: its undurable and not yet committable deliveries, oldest first.
 #[derive(Debug)]
-struct Source {
+struct Book {
     entries: VecDeque<Entry>,
     /// Delivery sequence of the front entry.
     base_seq: u64,
@@ -52,8 +58,8 @@ struct Entry {
 /// What may be committed for one source partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// The lane whose jobs topic it is.
-    pub lane: Lane,
+    /// Which.
+    pub source: Source,
     /// The next offset to read.
     pub next: i64,
     /// The smallest outcome offset among the jobs settled above `next`; if there are none, the offset after
@@ -71,19 +77,20 @@ pub enum Returned {
 }
 
 impl Ledger {
-    /// A fresh ownership period. `next` is where each lane starts reading; `outcomes_end` the end of the home's
-    /// outcomes partition.
+    /// A fresh ownership period. `next` is where each source starts to be read, by its number; `outcomes_end` the
+    /// end of the home's outcomes partition; `depth` how many jobs are remembered once they are through.
     #[must_use]
-    pub fn new(home: Home, epoch: u32, next: [i64; 2], outcomes_end: i64) -> Self {
-        let sources = next.map(|next| Source {
+    pub fn new(home: Home, epoch: u32, layout: Layout, next: &[i64], outcomes_end: i64, depth: usize) -> Self {
+        let book = |next: &i64| Book {
             entries: VecDeque::new(),
             base_seq: 0,
-            next,
+            next: *next,
             done_before: BTreeMap::new(),
             out: 0,
             out_bytes: 0,
-        });
-        Self { home, epoch, sources, outcomes_end }
+        };
+        let books = next.iter().map(book).collect();
+        Self { home, epoch, layout, books, known: Known::new(depth), outcomes_end }
     }
 
     /// Whose obligations these are.
@@ -98,34 +105,59 @@ impl Ledger {
         self.epoch
     }
 
+    fn book(&mut self, source: Source) -> &mut Book {
+        &mut self.books[self.layout.index(source)]
+    }
+
     /// An earlier owner made this record's outcome durable. Said before the record is read; what lies below the
     /// start is committed and of no interest.
-    pub fn done_before(&mut self, lane: Lane, offset: i64, outcome_offset: i64) {
-        let source = &mut self.sources[lane.index()];
-        if offset >= source.next {
-            source.done_before.insert(offset, outcome_offset);
+    pub fn done_before(&mut self, source: Source, offset: i64, outcome_offset: i64) {
+        let book = self.book(source);
+        if offset >= book.next {
+            book.done_before.insert(offset, outcome_offset);
         }
     }
 
-    /// A record was read: from now on it is owed. `None` when an earlier owner has met that obligation.
-    pub fn deliver(&mut self, lane: Lane, offset: i64, bytes: u32) -> Option<Receipt> {
-        let source = &mut self.sources[lane.index()];
-        debug_assert!(offset >= source.next, "records arrive in log order");
-        let seq = source.base_seq + source.entries.len() as u64;
-        source.next = offset + 1;
-        // What is gone from the log (retention, compaction) will not be read again.
-        while source.done_before.first_key_value().is_some_and(|(&gone, _)| gone < offset) {
-            source.done_before.pop_first();
+    /// The jobs that are known here.
+    pub fn known(&mut self) -> &mut Known {
+        &mut self.known
+    }
+
+    /// Judges a record before or after it is delivered; one that goes is in flight from now on.
+    pub fn judge(&mut self, job: JobKey, hop: u16, source: Source, offset: i64) -> Judgement {
+        let judgement = self.known.judge(job, hop, source, offset);
+        if judgement == Judgement::Goes {
+            self.known.taken(job, hop, source, offset);
         }
-        if let Some(outcome) = source.done_before.remove(&offset) {
-            source.entries.push_back(Entry { offset, outcome });
-            source.pop_done();
+        judgement
+    }
+
+    /// Whether an earlier owner made the outcome of this record durable.
+    #[must_use]
+    pub fn is_done(&self, source: Source, offset: i64) -> bool {
+        self.books[self.layout.index(source)].done_before.contains_key(&offset)
+    }
+
+    /// A record was read: from now on it is owed. `None` when an earlier owner has met that obligation.
+    pub fn deliver(&mut self, source: Source, offset: i64, bytes: u32) -> Option<Receipt> {
+        let (home, epoch) = (self.home, self.epoch);
+        let book = self.book(source);
+        debug_assert!(offset >= book.next, "records arrive in log order");
+        let seq = book.base_seq + book.entries.len() as u64;
+        book.next = offset + 1;
+        // What is gone from the log (retention, compaction) will not be read again.
+        while book.done_before.first_key_value().is_some_and(|(&gone, _)| gone < offset) {
+            book.done_before.pop_first();
+        }
+        if let Some(outcome) = book.done_before.remove(&offset) {
+            book.entries.push_back(Entry { offset, outcome });
+            book.pop_done();
             return None;
         }
-        source.entries.push_back(Entry { offset, outcome: PENDING });
-        source.out += 1;
-        source.out_bytes += bytes as usize;
-        Some(Receipt::new(Coordinates { lane, home: self.home, offset }, self.epoch, seq, bytes))
+        book.entries.push_back(Entry { offset, outcome: PENDING });
+        book.out += 1;
+        book.out_bytes += bytes as usize;
+        Some(Receipt::new(Coordinates { from: source, home, offset }, epoch, seq, bytes))
     }
 
     /// A job's outcome is durable.
@@ -133,18 +165,21 @@ impl Ledger {
         if settled.epoch != self.epoch || settled.source.home != self.home {
             return Returned::Stale;
         }
-        let source = &mut self.sources[settled.source.lane.index()];
-        let Some(index) = settled.seq.checked_sub(source.base_seq).and_then(|i| usize::try_from(i).ok()) else {
+        let book = self.book(settled.source.from);
+        let Some(index) = settled.seq.checked_sub(book.base_seq).and_then(|i| usize::try_from(i).ok()) else {
             return Returned::Stale;
         };
-        match source.entries.get_mut(index) {
+        match book.entries.get_mut(index) {
             Some(entry) if entry.outcome == PENDING => entry.outcome = settled.outcome_offset,
             _ => return Returned::Stale,
         }
-        source.out -= 1;
-        source.out_bytes -= settled.bytes as usize;
-        source.pop_done();
+        book.out -= 1;
+        book.out_bytes -= settled.bytes as usize;
+        book.pop_done();
         self.outcomes_end = self.outcomes_end.max(settled.outcome_offset + 1);
+        if let Some((job, hop)) = settled.job {
+            self.known.settled(job, hop, settled.end);
+        }
         Returned::Counted
     }
 
@@ -153,53 +188,59 @@ impl Ledger {
         if abandoned.epoch != self.epoch || abandoned.source.home != self.home {
             return Returned::Stale;
         }
-        let source = &mut self.sources[abandoned.source.lane.index()];
-        source.out -= 1;
-        source.out_bytes -= abandoned.bytes as usize;
+        let book = self.book(abandoned.source.from);
+        book.out -= 1;
+        book.out_bytes -= abandoned.bytes as usize;
         Returned::Counted
     }
 
-    /// Receipts that are out, over all lanes. 0 means that the home has drained.
+    /// Receipts that are out, over all sources. 0 means that the home has drained.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.sources.iter().map(|source| source.out).sum()
+        self.books.iter().map(|book| book.out).sum()
     }
 
-    /// Receipts of one lane that are out.
+    /// Receipts of one source that are out.
     #[must_use]
-    pub fn outstanding_in(&self, lane: Lane) -> usize {
-        self.sources[lane.index()].out
+    pub fn outstanding_in(&self, source: Source) -> usize {
+        self.books[self.layout.index(source)].out
     }
 
-    /// Size of a lane's records whose receipts are out, in bytes.
+    /// Size of a source's records whose receipts are out, in bytes.
     #[must_use]
-    pub fn outstanding_bytes(&self, lane: Lane) -> usize {
-        self.sources[lane.index()].out_bytes
+    pub fn outstanding_bytes(&self, source: Source) -> usize {
+        self.books[self.layout.index(source)].out_bytes
     }
 
-    /// Deliveries of a lane that are not yet committable, done or not: what bounds its memory.
+    /// Deliveries of a source that are not yet committable, done or not: what bounds its memory.
     #[must_use]
-    pub fn span(&self, lane: Lane) -> usize {
-        self.sources[lane.index()].entries.len()
+    pub fn span(&self, source: Source) -> usize {
+        self.books[self.layout.index(source)].entries.len()
     }
 
-    /// What may be committed now: one consistent picture.
+    /// The next offset to read of a source.
     #[must_use]
-    pub fn commits(&self) -> [Commit; 2] {
-        Lane::ALL.map(|lane| {
-            let source = &self.sources[lane.index()];
-            let done_above = source.entries.iter().map(|entry| entry.outcome).filter(|outcome| *outcome != PENDING);
-            let done_above = done_above.chain(source.done_before.values().copied());
+    pub fn next(&self, source: Source) -> i64 {
+        self.books[self.layout.index(source)].next
+    }
+
+    /// What may be committed now: one consistent picture, by the sources' numbers.
+    #[must_use]
+    pub fn commits(&self) -> Vec<Commit> {
+        let commit = |(source, book): (Source, &Book)| {
+            let done_above = book.entries.iter().map(|entry| entry.outcome).filter(|outcome| *outcome != PENDING);
+            let done_above = done_above.chain(book.done_before.values().copied());
             Commit {
-                lane,
-                next: source.entries.front().map_or(source.next, |entry| entry.offset),
+                source,
+                next: book.entries.front().map_or(book.next, |entry| entry.offset),
                 outcomes_from: done_above.min().unwrap_or(self.outcomes_end),
             }
-        })
+        };
+        self.layout.all().zip(&self.books).map(commit).collect()
     }
 }
 
-impl Source {
+impl Book {
     /// Forgets the finished prefix: it may be committed.
     fn pop_done(&mut self) {
         while self.entries.front().is_some_and(|entry| entry.outcome != PENDING) {

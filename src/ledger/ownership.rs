@@ -24,8 +24,10 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct Ownership {
     origin: Instant,
-    /// 0: not ours.
+    /// Under which homes are sent for; 0: not at all.
     epochs: Vec<AtomicU32>,
+    /// Under which they are ours, be it only to be drained; 0: not ours.
+    held: Vec<AtomicU32>,
     lease_until: AtomicU64,
 }
 
@@ -33,8 +35,8 @@ impl Ownership {
     /// Nothing is ours yet.
     #[must_use]
     pub fn new(homes: Home, origin: Instant) -> Self {
-        let epochs = (0..homes).map(|_| AtomicU32::new(0)).collect();
-        Self { origin, epochs, lease_until: AtomicU64::new(0) }
+        let none = || (0..homes).map(|_| AtomicU32::new(0)).collect();
+        Self { origin, epochs: none(), held: none(), lease_until: AtomicU64::new(0) }
     }
 
     /// How many homes there are in all: the partitions of the homes topic.
@@ -45,12 +47,25 @@ impl Ownership {
 
     /// A home is ours from now on, as `epoch` (not 0).
     pub fn open(&self, home: Home, epoch: u32) {
+        self.held[usize::from(home)].store(epoch, Ordering::Release);
         self.epochs[usize::from(home)].store(epoch, Ordering::Release);
     }
 
-    /// Nothing of this home may be sent any more.
+    /// Nothing of this home may be sent any more. What is out may still come back and be settled.
     pub fn close(&self, home: Home) {
         self.epochs[usize::from(home)].store(0, Ordering::Release);
+    }
+
+    /// This home belongs to somebody else, or to nobody.
+    pub fn let_go(&self, home: Home) {
+        self.close(home);
+        self.held[usize::from(home)].store(0, Ordering::Release);
+    }
+
+    /// Whether an outcome for this receipt still counts: its home is ours, as it was when the record was read.
+    #[must_use]
+    pub fn is_held(&self, receipt: &Receipt) -> bool {
+        self.held.get(usize::from(receipt.source().home)).map_or(0, |e| e.load(Ordering::Acquire)) == receipt.epoch()
     }
 
     /// Sending is allowed until `until`.

@@ -23,6 +23,12 @@ pub struct Metrics {
     pub attempted_jobs: IntCounterVec,
     /// Outcomes made durable.
     pub outcomes: IntCounterVec,
+    /// How often jobs had been deferred when they came to their end.
+    pub hops: HistogramVec,
+    /// Records of tiers and holds that are not read yet.
+    pub deferred: IntGaugeVec,
+    /// How far behind its time the head of a tier is.
+    pub tier_late: GaugeVec,
     /// Requests at the provider.
     pub in_flight_requests: IntGaugeVec,
     /// Jobs whose receipts are out.
@@ -31,6 +37,8 @@ pub struct Metrics {
     pub lane_depth: IntGaugeVec,
     /// Age of the oldest of them.
     pub lane_head_age: GaugeVec,
+    /// Retries that may go now.
+    pub retry_budget: GaugeVec,
     /// Units granted.
     pub gate_granted: IntCounterVec,
     /// What a limit lets through in the long run.
@@ -84,7 +92,7 @@ impl Metrics {
                 &r,
                 "restored_total",
                 "Records read again after a change of owner and skipped: their outcome was durable.",
-                &["lane"],
+                &["source"],
             )?,
             attempts: counter(
                 &r,
@@ -98,7 +106,27 @@ impl Metrics {
                 "Jobs carried by those requests, by what the provider said.",
                 &["provider", "lane", "verdict"],
             )?,
-            outcomes: counter(&r, "outcomes_total", "Terminal outcomes made durable.", &["lane", "outcome", "reason"])?,
+            outcomes: counter(&r, "outcomes_total", "Outcomes made durable.", &["lane", "outcome", "reason"])?,
+            hops: register(
+                &r,
+                HistogramVec::new(
+                    HistogramOpts::from(opts("job_hops", "How often a job had been deferred when it came to its end."))
+                        .buckets(vec![0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 100.0]),
+                    &["lane"],
+                )?,
+            )?,
+            deferred: gauge(
+                &r,
+                "deferred_records",
+                "Records of owned homes in a delay tier or hold that are not read yet.",
+                &["source"],
+            )?,
+            tier_late: fgauge(
+                &r,
+                "tier_late_seconds",
+                "How long the most overdue head of a delay tier has been due.",
+                &["source"],
+            )?,
             in_flight_requests: gauge(&r, "in_flight_requests", "Requests at the provider now.", &["provider"])?,
             in_flight_jobs: gauge(&r, "in_flight_jobs", "Jobs read and not settled yet.", &["lane"])?,
             lane_depth: gauge(&r, "lane_depth_jobs", "Jobs queued for a provider.", &["provider", "lane", "shard"])?,
@@ -107,6 +135,12 @@ impl Metrics {
                 "lane_head_age_seconds",
                 "How old the oldest queued job is, by its Kafka timestamp.",
                 &["provider", "lane", "shard"],
+            )?,
+            retry_budget: fgauge(
+                &r,
+                "retry_budget",
+                "Jobs that may have been sent and may go again now, by shard.",
+                &["provider", "shard"],
             )?,
             gate_granted: counter(
                 &r,

@@ -195,12 +195,30 @@ pub enum Kind {
     Dead,
     /// It may have been sent and must not be sent again.
     Quarantined,
+    /// Not the end: it goes on from another record, later.
+    Deferred,
+    /// The record was one too many: its id has, or gets, an outcome by another record.
+    Duplicate,
 }
 
 impl Kind {
     /// Every kind, in the order of the reports.
-    pub const ALL: [Self; 6] =
-        [Self::Accepted, Self::Refused, Self::Suppressed, Self::Expired, Self::Dead, Self::Quarantined];
+    pub const ALL: [Self; 8] = [
+        Self::Accepted,
+        Self::Refused,
+        Self::Suppressed,
+        Self::Expired,
+        Self::Dead,
+        Self::Quarantined,
+        Self::Deferred,
+        Self::Duplicate,
+    ];
+
+    /// Whether it is the end of the job.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        !matches!(self, Self::Deferred | Self::Duplicate)
+    }
 
     /// The word in outcomes, metrics and reports.
     #[must_use]
@@ -212,6 +230,8 @@ impl Kind {
             Self::Expired => "expired",
             Self::Dead => "dead",
             Self::Quarantined => "quarantined",
+            Self::Deferred => "deferred",
+            Self::Duplicate => "duplicate",
         }
     }
 }
@@ -225,6 +245,8 @@ pub enum Reason {
     Contract(invalid::Reason),
     /// `expires_at` passed.
     Expired,
+    /// It has no `expires_at`, and became older than its lane allows.
+    TooOld,
     /// Consent is required here and the job has none.
     NoConsent,
     /// Marketing mail without a way to leave.
@@ -233,8 +255,20 @@ pub enum Reason {
     SenderNotAllowed,
     /// No route carries this channel, tenant and lane.
     NoRoute,
-    /// `send_at` lies beyond what is held in memory.
+    /// `send_at` is further off than anything is planned.
     SendAtTooFar,
+    /// `send_at` has not come.
+    SendAt,
+    /// The provider that carries it has no room for it, and others wait behind it.
+    ProviderBusy,
+    /// Jobs of its ordering key fill the way for others.
+    KeyBusy,
+    /// Another record of the same job is in flight.
+    InFlight,
+    /// The id came before.
+    Duplicate,
+    /// It is tried again later: what the last attempt said.
+    Again(Code),
     /// The last permitted attempt failed: the verdict's code.
     AttemptsExhausted(Code),
     /// The provider turned it down.
@@ -251,12 +285,20 @@ impl Reason {
             Self::Accepted => "accepted",
             Self::Contract(reason) => reason.as_str(),
             Self::Expired => "expired",
+            Self::TooOld => "too_old",
             Self::NoConsent => "no_consent",
             Self::NoUnsubscribe => "no_unsubscribe",
             Self::SenderNotAllowed => "sender_not_allowed",
             Self::NoRoute => "no_route",
             Self::SendAtTooFar => "send_at_too_far",
-            Self::AttemptsExhausted(code) | Self::Vendor(code) | Self::MaybeSent(code) => code.as_str(),
+            Self::SendAt => "send_at",
+            Self::ProviderBusy => "provider_busy",
+            Self::KeyBusy => "key_busy",
+            Self::InFlight => "in_flight",
+            Self::Duplicate => "duplicate",
+            Self::AttemptsExhausted(code) | Self::Vendor(code) | Self::MaybeSent(code) | Self::Again(code) => {
+                code.as_str()
+            }
         }
     }
 }

@@ -11,18 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The version written into every record.
 pub const VERSION: u8 = 1;
 
-/// A record's place in Kafka.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Place<'a> {
-    /// Full topic name.
-    #[serde(borrow)]
-    pub topic: Cow<'a, str>,
-    /// Partition.
-    pub partition: u16,
-    /// Offset.
-    pub offset: i64,
-}
+pub use crate::job::trip::Place;
 
 /// One outcome. Absent fields are left out, never `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +19,7 @@ pub struct Place<'a> {
 pub struct Record<'a> {
     /// Contract version: 1.
     pub v: u8,
-    /// accepted, refused, suppressed, expired, dead or quarantined.
+    /// The word of its [`Kind`](super::Kind).
     #[serde(borrow)]
     pub outcome: Cow<'a, str>,
     /// Why, from a closed list.
@@ -79,4 +68,7 @@ pub struct Record<'a> {
     pub hop: u16,
     /// How often it was redriven.
     pub generation: u16,
+    /// It came after the home had gone to another owner: that owner's outcome counts, this one only tells.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
 }

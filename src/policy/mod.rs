@@ -29,7 +29,7 @@ pub enum Decision {
 }
 
 /// What the rules need to know of the configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Channel and lane pairs in which a job must carry consent.
     pub require_consent: Vec<(Channel, Lane)>,
@@ -37,8 +37,10 @@ pub struct Config {
     pub tenants: HashMap<String, Tenant>,
     /// Rules for tenants without an entry.
     pub other_tenants: Tenant,
-    /// Jobs due later than this are not held in memory.
-    pub horizon: Duration,
+    /// A `send_at` further off than this is taken for a mistake.
+    pub send_at_max: Duration,
+    /// By lane ([`Lane::index`]): how old a job without `expires_at` may become. Zero drops every such job.
+    pub max_age: [Duration; 2],
 }
 
 /// One tenant's rules.
@@ -55,24 +57,32 @@ impl Config {
         self.tenants.get(name).unwrap_or(&self.other_tenants)
     }
 
-    /// Every rule, before a job may queue.
+    /// From when on a job is worthless: its `expires_at`, or else its lane's `max_age` after it was enqueued or
+    /// after its `send_at`, whichever is later. `enqueued` is its record's broker timestamp; 0 or less means that
+    /// the broker gave none. `None`: never, because nothing says how old it is.
     #[must_use]
-    pub fn decide(&self, spec: &Spec<'_>, lane: Lane, now: Wall) -> Decision {
+    pub fn expires(&self, spec: &Spec<'_>, lane: Lane, enqueued: Wall) -> Option<Wall> {
+        spec.expires_at.or_else(|| expiry::of_age(spec, self.max_age[lane.index()], enqueued))
+    }
+
+    /// Every rule, before a job may queue. `enqueued` as for [`Config::expires`].
+    #[must_use]
+    pub fn decide(&self, spec: &Spec<'_>, lane: Lane, enqueued: Wall, now: Wall) -> Decision {
         let tenant = self.tenant(&spec.tenant);
-        let drop = expiry::check(spec, now)
+        let drop = expiry::check(spec, self.expires(spec, lane, enqueued), now)
             .or_else(|| consent::check(spec, lane, &self.require_consent))
             .or_else(|| unsubscribe::check(spec, lane, tenant))
             .or_else(|| sender::check(spec, tenant));
         match drop {
             Some((kind, reason)) => Decision::Drop(kind, reason),
-            None => schedule::check(spec, now, self.horizon),
+            None => schedule::check(spec, now, self.send_at_max),
         }
     }
 
-    /// The rules that time can change, when a permit is redeemed.
+    /// The rules that time can change, when a permit is redeemed. `enqueued` as for [`Config::expires`].
     #[must_use]
-    pub fn recheck(&self, spec: &Spec<'_>, now: Wall) -> Decision {
-        match expiry::check(spec, now) {
+    pub fn recheck(&self, spec: &Spec<'_>, lane: Lane, enqueued: Wall, now: Wall) -> Decision {
+        match expiry::check(spec, self.expires(spec, lane, enqueued), now) {
             Some((kind, reason)) => Decision::Drop(kind, reason),
             None => Decision::Send,
         }

@@ -1,4 +1,4 @@
-//! How an outcome and a dead letter are written down.
+//! How an outcome, a dead letter and a deferred job are written down.
 //!
 //! Why: the only place that turns what happened into records; formats are a contract with upstream.
 //! Must not know: producers, retries.
@@ -7,9 +7,10 @@ use std::borrow::Cow;
 
 use ring::digest;
 
-use super::{Settlement, Subject};
+use super::{Parts, Settlement};
 use crate::job::topic::Topics;
-use crate::job::{Coordinates, field};
+use crate::job::trip::{self, Trip};
+use crate::job::{Coordinates, Headers, Job, Lane, Receipt, Wall, Way, field};
 use crate::outcome::record::{Place, Record, VERSION};
 
 /// Dead letters carry the original bytes up to this size; above it their hash, size and first 4 KiB.
@@ -21,12 +22,10 @@ const HEAD_BYTES: usize = 4 * 1024;
 
 /// Writes the outcome record as JSON into `out`.
 pub(super) fn outcome(s: &Settlement, topics: &Topics, out: &mut Vec<u8>) {
-    let source = s.subject.receipt().source();
-    let place = Place { topic: Cow::Borrowed(topics.jobs(source.lane)), partition: source.home, offset: source.offset };
-    let (spec, attempts, enqueued) = match &s.subject {
-        Subject::Job(job) => (Some(job.spec()), job.attempts, job.enqueued),
-        Subject::Malformed(malformed) => (None, 0, malformed.incoming.enqueued),
-    };
+    let Coordinates { from, home, offset } = s.subject.receipt().source();
+    let source = Place { topic: Cow::Borrowed(topics.source(from)), partition: home, offset };
+    let Parts { spec, lane, way, enqueued, .. } = s.subject.parts();
+    let origin = origin(s.subject.receipt(), lane, way, topics);
     let record = Record {
         v: VERSION,
         outcome: Cow::Borrowed(s.outcome.kind.as_str()),
@@ -37,28 +36,86 @@ pub(super) fn outcome(s: &Settlement, topics: &Topics, out: &mut Vec<u8>) {
         tenant: Cow::Borrowed(spec.map_or("", |spec| &*spec.tenant)),
         campaign: Cow::Borrowed(spec.and_then(|spec| spec.campaign.as_deref()).unwrap_or("")),
         channel: Cow::Borrowed(spec.map_or("", |spec| spec.channel.as_str())),
-        lane: Cow::Borrowed(source.lane.as_str()),
+        lane: Cow::Borrowed(lane.as_str()),
         provider: Cow::Borrowed(s.provider.as_deref().unwrap_or("")),
         vendor_id: Cow::Borrowed(s.outcome.vendor_id.as_deref().unwrap_or("")),
-        attempts,
+        attempts: way.attempts,
         at_ms: s.at.0,
         enqueued_ms: enqueued.0,
-        origin: place.clone(),
-        source: place,
-        hop: 0,
-        generation: 0,
+        origin,
+        source,
+        hop: way.hop,
+        generation: way.generation,
+        late: s.late,
     };
     // Writing plain strings and numbers into memory cannot fail.
     let _written = serde_json::to_writer(out, &record);
 }
 
-/// One dead letter: what goes into the dead topic.
-pub(super) struct Letter<'a> {
-    pub(super) payload: Cow<'a, [u8]>,
-    headers: Vec<(String, Option<Cow<'a, [u8]>>)>,
+/// The record that asked for the send: the one that was read, or the one that a deferred job remembers.
+fn origin<'a>(receipt: &Receipt, lane: Lane, way: &Way, topics: &'a Topics) -> Place<'a> {
+    let Coordinates { from, home, offset } = receipt.source();
+    match way.origin {
+        Some((partition, offset)) => Place { topic: Cow::Borrowed(topics.jobs(lane)), partition, offset },
+        None => Place { topic: Cow::Borrowed(topics.source(from)), partition: home, offset },
+    }
 }
 
-impl Letter<'_> {
+/// The record with which a job goes on: its own bytes and headers, and its trip.
+pub(super) fn deferred<'a>(job: &'a Job, due: Option<Wall>, topics: &Topics) -> Letter<'a> {
+    let spec = job.spec();
+    let trip = Trip {
+        tenant: Cow::Borrowed(&spec.tenant),
+        id: Cow::Borrowed(&spec.id),
+        origin: origin(&job.receipt, job.lane, &job.way, topics),
+        hop: job.way.hop.saturating_add(1),
+        generation: job.way.generation,
+        attempts: job.way.attempts,
+        failures: job.way.failures,
+        unsure: job.way.unsure,
+        first_seen_ms: job.enqueued.0,
+        due_ms: due.map_or(0, |due| due.0),
+        last_error: Cow::Borrowed(job.way.last_error.as_deref().unwrap_or("")),
+    };
+    let (mut headers, _cut) = kept(&job.headers);
+    // Plain strings and numbers: cannot fail.
+    let trip = serde_json::to_vec(&trip).unwrap_or_default();
+    headers.push((trip::HEADER.to_owned(), Some(Cow::Owned(trip))));
+    Letter { payload: Cow::Borrowed(job.bytes()), headers }
+}
+
+/// Upstream's own headers, as far as there is room for them; and how many had none.
+fn kept(original: &Headers) -> (Vec<Header<'_>>, usize) {
+    let mut room = HEADER_BYTES;
+    let fits = |(key, value): &&(String, Option<Vec<u8>>)| {
+        let size = key.len() + value.as_ref().map_or(0, Vec::len);
+        let fits = size <= room;
+        room -= if fits { size } else { room };
+        fits
+    };
+    let kept: Vec<Header<'_>> = original
+        .iter()
+        .take_while(fits)
+        .map(|(key, value)| (key.clone(), value.as_deref().map(Cow::Borrowed)))
+        .collect();
+    let cut = original.len() - kept.len();
+    (kept, cut)
+}
+
+type Header<'a> = (String, Option<Cow<'a, [u8]>>);
+
+/// One record beside an outcome: what goes into the dead topic, a tier or a hold.
+pub(super) struct Letter<'a> {
+    pub(super) payload: Cow<'a, [u8]>,
+    headers: Vec<Header<'a>>,
+}
+
+impl<'a> Letter<'a> {
+    /// One without headers.
+    pub(super) fn plain(payload: &'a [u8]) -> Self {
+        Self { payload: Cow::Borrowed(payload), headers: Vec::new() }
+    }
+
     /// Headers as a producer takes them.
     pub(super) fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
         self.headers.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect()
@@ -67,24 +124,8 @@ impl Letter<'_> {
 
 /// The dead letter of a settlement: the record's own bytes and headers, then ours (`peakpost-…`).
 pub(super) fn dead<'a>(s: &'a Settlement, topics: &Topics) -> Letter<'a> {
-    let (bytes, original, spec) = match &s.subject {
-        Subject::Job(job) => (job.bytes(), &job.headers, Some(job.spec())),
-        Subject::Malformed(malformed) => (&*malformed.incoming.bytes, &malformed.incoming.headers, None),
-    };
-    let Coordinates { lane, home, offset } = s.subject.receipt().source();
-    let mut room = HEADER_BYTES;
-    let fits = |(key, value): &&(String, Option<Vec<u8>>)| {
-        let size = key.len() + value.as_ref().map_or(0, Vec::len);
-        let fits = size <= room;
-        room -= if fits { size } else { room };
-        fits
-    };
-    let mut headers: Vec<(String, Option<Cow<'a, [u8]>>)> = original
-        .iter()
-        .take_while(fits)
-        .map(|(key, value)| (key.clone(), value.as_deref().map(Cow::Borrowed)))
-        .collect();
-    let cut = original.len() - headers.len();
+    let Parts { bytes, headers: original, spec, lane, way, enqueued } = s.subject.parts();
+    let (mut headers, cut) = kept(original);
     let mut ours = |name: &str, value: Cow<'a, str>| {
         let value = match value {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
@@ -102,8 +143,20 @@ pub(super) fn dead<'a>(s: &'a Settlement, topics: &Topics) -> Letter<'a> {
     if !s.outcome.detail.is_empty() {
         ours("detail", Cow::Borrowed(&s.outcome.detail));
     }
-    ours("origin", Cow::Owned(format!("{}/{home}/{offset}", topics.jobs(lane))));
+    let Place { topic, partition, offset } = origin(s.subject.receipt(), lane, way, topics);
+    ours("origin", Cow::Owned(format!("{topic}/{partition}/{offset}")));
     ours("at-ms", Cow::Owned(s.at.0.to_string()));
+    ours("first-seen-ms", Cow::Owned(enqueued.0.to_string()));
+    ours("lane", Cow::Borrowed(lane.as_str()));
+    ours("attempts", Cow::Owned(way.attempts.to_string()));
+    ours("hop", Cow::Owned(way.hop.to_string()));
+    ours("generation", Cow::Owned(way.generation.to_string()));
+    if let Some(spec) = spec {
+        ours("channel", Cow::Borrowed(spec.channel.as_str()));
+    }
+    if let Some(campaign) = spec.and_then(|spec| spec.campaign.as_deref()) {
+        ours("campaign", Cow::Borrowed(campaign));
+    }
     let named = spec
         .map_or_else(|| own_names(bytes), |spec| (Some(Cow::Borrowed(&*spec.id)), Some(Cow::Borrowed(&*spec.tenant))));
     if let Some(id) = named.0 {

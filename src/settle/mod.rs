@@ -3,7 +3,8 @@
 //! Why: a job is done when its outcome is acknowledged by all in-sync replicas, and not a moment earlier. One
 //! thread owns the producer; sending is never repeated because recording failed. What cannot be sent is
 //! written to the dead topic first and gets its outcome second, so a crash between the two leaves a second
-//! dead letter, never none.
+//! dead letter, never none. What is deferred is written to its tier or hold first: a crash then leaves the job
+//! twice in Kafka, and the second is turned away when it is read.
 //! Must not know: why an outcome is what it is, ledgers, offsets of jobs topics beyond the receipt.
 
 mod letter;
@@ -15,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
+use crate::job::receipt::End;
 use crate::job::receipt::{Abandoned, Back};
 use crate::job::topic::Topics;
-use crate::job::{Job, Malformed, Receipt, Wall};
+use crate::job::{Headers, Incoming, Job, Lane, Malformed, Receipt, Source, Spec, Wall, Way};
 use crate::observe::{Clock, Metrics};
-use crate::outcome::Outcome;
+use crate::outcome::{Kind, Outcome};
 
 /// Batches on their way to the settle thread. It always takes them in, so this is passing room, not a store.
 const INBOX: usize = 1024;
@@ -54,12 +56,36 @@ pub struct Settlement {
     pub subject: Subject,
     /// What became of it.
     pub outcome: Outcome,
+    /// Where it goes on, if it is deferred.
+    pub deferral: Option<Deferral>,
+    /// Its home has gone to another owner meanwhile.
+    pub late: bool,
     /// The provider that had the last word.
     pub provider: Option<std::sync::Arc<str>>,
     /// When it was decided.
     pub at: Wall,
     /// The same on the monotonic clock.
     pub decided: Instant,
+}
+
+/// Where and when a deferred job goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deferral {
+    /// A tier or a hold.
+    pub to: Source,
+    /// Not to be looked at before this; in a hold, at any time.
+    pub due: Option<Wall>,
+}
+
+impl Settlement {
+    /// What its durable outcome means for its job. `deferred_at` is the offset of the record with which it goes on.
+    fn end(&self, deferred_at: i64) -> End {
+        match (self.deferral, self.outcome.kind) {
+            (Some(deferral), _) => End::Deferred(deferral.to, deferred_at),
+            (None, Kind::Duplicate) => End::Repeat,
+            (None, _) => End::Terminal,
+        }
+    }
 }
 
 /// A job, or a record that is none.
@@ -71,7 +97,34 @@ pub enum Subject {
     Malformed(Box<Malformed>),
 }
 
+/// What is known of either.
+struct Parts<'a> {
+    bytes: &'a [u8],
+    headers: &'a Headers,
+    spec: Option<&'a Spec<'a>>,
+    lane: Lane,
+    way: &'a Way,
+    enqueued: Wall,
+}
+
 impl Subject {
+    fn parts(&self) -> Parts<'_> {
+        match self {
+            Self::Job(job) => Parts {
+                bytes: job.bytes(),
+                headers: &job.headers,
+                spec: Some(job.spec()),
+                lane: job.lane,
+                way: &job.way,
+                enqueued: job.enqueued,
+            },
+            Self::Malformed(malformed) => {
+                let Incoming { bytes, headers, enqueued, lane, way, .. } = &malformed.incoming;
+                Parts { bytes, headers, spec: None, lane: *lane, way, enqueued: *enqueued }
+            }
+        }
+    }
+
     fn receipt(&self) -> &Receipt {
         match self {
             Self::Job(job) => &job.receipt,

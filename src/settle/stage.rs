@@ -12,11 +12,11 @@ use slab::Slab;
 
 use super::letter;
 use super::producer::{Delivered, Failure, Producer, Record};
-use super::{Links, Settlement};
+use super::{Deferral, Links, Parts, Settlement, Subject};
 use crate::job::Home;
 use crate::job::receipt::{Back, Why};
 use crate::job::topic::Topics;
-use crate::outcome::Kind;
+use crate::outcome::{Kind, Outcome};
 
 /// How long the thread sleeps for new work while records are out: the resolution of settle latency.
 const TICK: Duration = Duration::from_millis(1);
@@ -28,8 +28,12 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// Which of its records a settlement needs next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
+    /// Its dead letter.
     Dead,
-    Outcome,
+    /// The record with which it goes on.
+    Deferral,
+    /// Its outcome. With the offset of the record before it.
+    Outcome(i64),
 }
 
 #[derive(Debug)]
@@ -110,7 +114,11 @@ impl Stage {
 
     fn accept(&mut self, batch: Vec<Settlement>) {
         for settlement in batch {
-            let needs = if settlement.outcome.kind == Kind::Dead { Needs::Dead } else { Needs::Outcome };
+            let needs = match settlement.outcome.kind {
+                Kind::Dead => Needs::Dead,
+                Kind::Deferred => Needs::Deferral,
+                _ => Needs::Outcome(-1),
+            };
             let slot = self.entries.insert(Entry { settlement, needs });
             self.backlog.push_back(slot);
         }
@@ -139,57 +147,52 @@ impl Stage {
         let source = settlement.subject.receipt().source();
         let partition = i32::from(source.home);
         let key = match &settlement.subject {
-            super::Subject::Job(job) => Cow::Borrowed(&*job.spec().id),
-            super::Subject::Malformed(m) => letter::own_names(&m.incoming.bytes).0.unwrap_or_default(),
+            Subject::Job(job) => Cow::Borrowed(&*job.spec().id),
+            Subject::Malformed(m) => letter::own_names(&m.incoming.bytes).0.unwrap_or_default(),
         };
         let key = key.as_bytes();
-        match needs {
-            Needs::Dead => {
-                let letter = letter::dead(settlement, &self.topics);
-                let headers = letter.headers();
-                self.producer.send(&Record {
-                    topic: &self.dead,
-                    partition,
-                    key,
-                    payload: &letter.payload,
-                    headers,
-                    slot,
-                })
+        let (topic, letter) = match (needs, &settlement.subject, settlement.deferral) {
+            (Needs::Dead, ..) => (&*self.dead, letter::dead(settlement, &self.topics)),
+            (Needs::Deferral, Subject::Job(job), Some(Deferral { to, due })) => {
+                (self.topics.source(to), letter::deferred(job, due, &self.topics))
             }
-            Needs::Outcome => {
+            _ => {
                 self.buffer.clear();
                 letter::outcome(settlement, &self.topics, &mut self.buffer);
-                let headers = Vec::new();
-                self.producer.send(&Record {
-                    topic: &self.outcomes,
-                    partition,
-                    key,
-                    payload: &self.buffer,
-                    headers,
-                    slot,
-                })
+                (&*self.outcomes, letter::Letter::plain(&self.buffer))
             }
-        }
+        };
+        let headers = letter.headers();
+        self.producer.send(&Record { topic, partition, key, payload: &letter.payload, headers, slot })
     }
 
     fn delivered(&mut self, report: Delivered) {
         let slot = report.slot;
-        match report.result {
-            Err(failure) => self.failed(slot, failure),
-            Ok(_) if self.entries[slot].needs == Needs::Dead => {
-                self.entries[slot].needs = Needs::Outcome;
+        let (offset, before) = match (report.result, self.entries[slot].needs) {
+            (Err(failure), _) => return self.failed(slot, failure),
+            (Ok(offset), Needs::Outcome(before)) => (offset, before),
+            (Ok(offset), Needs::Dead | Needs::Deferral) => {
+                self.entries[slot].needs = Needs::Outcome(offset);
                 self.backlog.push_back(slot);
+                return;
             }
-            Ok(offset) => {
-                let Entry { settlement, .. } = self.entries.remove(slot);
-                let lane = settlement.subject.receipt().source().lane.as_str();
-                let labels = [lane, settlement.outcome.kind.as_str(), settlement.outcome.reason.as_str()];
-                self.links.metrics.outcomes.with_label_values(&labels).inc();
-                let took = self.links.clock.mono().saturating_duration_since(settlement.decided).as_secs_f64();
-                self.links.metrics.settle_latency.with_label_values::<&str>(&[]).observe(took);
-                self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset)));
-            }
+        };
+        let Entry { settlement, .. } = self.entries.remove(slot);
+        self.count(&settlement);
+        let end = settlement.end(before);
+        self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset, end)));
+    }
+
+    fn count(&self, settlement: &Settlement) {
+        let Parts { lane, way, .. } = settlement.subject.parts();
+        let Outcome { kind, reason, .. } = &settlement.outcome;
+        let metrics = &self.links.metrics;
+        metrics.outcomes.with_label_values(&[lane.as_str(), kind.as_str(), reason.as_str()]).inc();
+        if kind.is_terminal() {
+            metrics.hops.with_label_values(&[lane.as_str()]).observe(f64::from(way.hop));
         }
+        let took = self.links.clock.mono().saturating_duration_since(settlement.decided).as_secs_f64();
+        metrics.settle_latency.with_label_values::<&str>(&[]).observe(took);
     }
 
     fn failed(&mut self, slot: usize, failure: Failure) {

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use crossbeam::channel::{Sender, bounded};
 use rdkafka::mocking::MockCluster;
 
+use crate::job::Home;
 use crate::job::topic::Topics;
-use crate::job::{Home, Lane};
 
 /// Bytes after which it trims a partition, consumed or not.
 pub const TRIM_BYTES: usize = 5 * 1024 * 1024;
@@ -26,19 +26,18 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts it and makes the line's topics under each prefix, with `partitions` each.
+    /// Starts it and makes the topics of each line, with `partitions` each.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(prefixes: &[&str], partitions: Home) -> Result<Self, String> {
-        let prefixes: Vec<Topics> = prefixes.iter().map(|prefix| Topics::new(prefix)).collect();
+    pub fn start(lines: Vec<Topics>, partitions: Home) -> Result<Self, String> {
         let (ready_tx, ready) = bounded(1);
         let (stop, stopped) = bounded::<()>(1);
         // The cluster's handle must stay on the thread that made it.
         let thread = std::thread::Builder::new()
             .name("broker".to_owned())
             .spawn(move || {
-                let cluster = start(&prefixes, partitions);
+                let cluster = start(&lines, partitions);
                 let answer = cluster.as_ref().map(MockCluster::bootstrap_servers).map_err(Clone::clone);
                 if ready_tx.send(answer).is_ok() && cluster.is_ok() {
                     // Ends when the handle is dropped.
@@ -52,13 +51,13 @@ impl Broker {
 }
 
 fn start(
-    prefixes: &[Topics],
+    lines: &[Topics],
     partitions: Home,
 ) -> Result<MockCluster<'static, rdkafka::producer::DefaultProducerContext>, String> {
     let cluster = MockCluster::new(1).map_err(|e| format!("cannot start the embedded broker: {e}"))?;
-    for topics in prefixes {
-        let jobs = Lane::ALL.map(|lane| topics.jobs(lane).to_owned());
-        for topic in [topics.homes(), topics.outcomes(), topics.dead()].into_iter().chain(jobs) {
+    for topics in lines {
+        let sources = topics.layout().all().map(|source| topics.source(source).to_owned());
+        for topic in [topics.homes(), topics.outcomes(), topics.dead()].into_iter().chain(sources) {
             cluster
                 .create_topic(&topic, i32::from(partitions), 1)
                 .map_err(|e| format!("cannot make topic `{topic}`: {e}"))?;

@@ -25,9 +25,10 @@ memory = "96MiB"
 linger = "5ms"
 [lanes.transactional]
 reserve = 0.2
+max_age = "24h"
 [policy]
 require_consent = ["sms/marketing"]
-horizon = "10s"
+send_at_max = "10s"
 [retry]
 attempts_max = 8
 backoff = "1s"
@@ -104,6 +105,7 @@ fn sections_keep_their_rules() {
     let beat = "heartbeat = \"500ms\"";
     let prefix = "prefix = \"peakpost\"";
     let consent = "require_consent = [\"sms/marketing\"]";
+    let age = "max_age = \"24h\"";
     let longest = format!("prefix = \"{}\"", "p".repeat(200));
     let too_long = format!("prefix = \"{}\"", "p".repeat(201));
     check(&[
@@ -137,6 +139,13 @@ fn sections_keep_their_rules() {
             "a word",
         ),
         ("format = \"json\"", "format = \"text\"", &["log.format"], "format = \"pretty\"", "a word"),
+        (
+            age,
+            "max_age = \"59999ms\"",
+            &["lanes.transactional.max_age", "1m"],
+            "max_age = \"1m\"",
+            "nobody is that quick",
+        ),
         ("listen = \"127.0.0.1:9464\"", "listen = \"9464\"", &["ops.listen"], "listen = \"[::1]:0\"", "an address"),
         (consent, "require_consent = [\"sms\"]", &["require_consent", "\"sms\""], "require_consent = []", "no pair"),
         (consent, "require_consent = [\"fax/marketing\"]", &["fax/marketing"], "", "no channel"),
@@ -246,8 +255,8 @@ fn durations_name_their_unit() {
             refused(Secrets::new().load(&text), &[key, "is not a duration", "hint"], &format!("{key}: {why}"));
         }
     }
-    let config = load("[policy]\nhorizon = \"1_500ms\"", &[]).unwrap();
-    assert_eq!(config.rules.policy.horizon.as_millis(), 1500, "digits in groups");
+    let config = load("[policy]\nsend_at_max = \"1_500ms\"", &[]).unwrap();
+    assert_eq!(config.rules.policy.send_at_max.as_millis(), 1500, "digits in groups");
 }
 
 #[test]

@@ -19,6 +19,8 @@ fn the_file_at_the_top_is_what_is_compiled_in_and_loads() {
     assert_eq!(config.rules.policy.other_tenants.from, [""; 0], "nobody may send under any name by default");
     assert!(config.providers.is_empty() && config.rules.routes.0.is_empty(), "no provider by default");
     assert!(config.ops.ip().is_loopback(), "the ops listener has no authentication: it stays on loopback");
+    let days = |n: u64| Duration::from_secs(n * 86_400);
+    assert_eq!(config.rules.policy.max_age, [days(1), days(3)], "a code is void sooner than an offer");
     assert!(config.shards >= 1, "0 shards mean one per core");
     assert!(!config.embedded, "a real broker by default");
 }
@@ -144,7 +146,7 @@ fn what_nobody_knows_is_refused_by_name() {
         ),
         ("[kafak]\nbrokers = \"b\"", ("PEAKPOST_CONFIG", ""), &["`kafak`"], "a section that is none"),
         ("colour = 1", ("PEAKPOST_CONFIG", ""), &["`colour`"], "a key outside every section"),
-        ("[lanes.marketing]\nreserve = 0.1", ("PEAKPOST_CONFIG", ""), &["`marketing`"], "a lane without settings"),
+        ("[lanes.marketing]\nreserve = 0.1", ("PEAKPOST_CONFIG", ""), &["`reserve`"], "marketing reserves nothing"),
         ("[[providers]]\nnam = \"x\"", ("PEAKPOST_CONFIG", ""), &["`nam`"], "a key of a provider"),
         ("[[routes]]\nchanel = \"sms\"", ("PEAKPOST_CONFIG", ""), &["`chanel`"], "a key of a route"),
         (

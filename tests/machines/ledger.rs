@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use peakpost::job::receipt::{Settled, Why};
-use peakpost::job::{Abandoned, Coordinates, Lane, Receipt};
+use peakpost::job::receipt::{End, Settled, Why};
+use peakpost::job::source::Layout;
+use peakpost::job::{Abandoned, Coordinates, Lane, Receipt, Source};
 use peakpost::ledger::{Commit, Ledger, Returned, decode_metadata, encode_metadata};
 use proptest::prelude::*;
 
@@ -11,8 +12,17 @@ use super::give_back;
 
 const HOME: u16 = 3;
 const EPOCH: u32 = 7;
-const T: Lane = Lane::Transactional;
-const M: Lane = Lane::Marketing;
+const T: Source = Source::Jobs(Lane::Transactional);
+const M: Source = Source::Jobs(Lane::Marketing);
+
+/// A ledger of two lanes, nothing else.
+fn ledger(next: [i64; 2], outcomes_end: i64) -> Ledger {
+    Ledger::new(HOME, EPOCH, Layout::default(), &next, outcomes_end, 10)
+}
+
+fn number(lane: Source) -> usize {
+    Layout::default().index(lane)
+}
 
 /// What happens to the records of one lane, in this order.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +40,15 @@ use Do::{Abandon, Before, Read, Settle};
 
 /// Runs steps on the marketing lane; the ledger starts at offset 100, its outcomes at 50.
 fn after(steps: &[Do]) -> Ledger {
-    let mut ledger = Ledger::new(HOME, EPOCH, [0, 100], 50);
+    let mut ledger = ledger([0, 100], 50);
     let mut receipts: Vec<Option<Receipt>> = Vec::new();
     for step in steps {
         match *step {
             Before(offset, at) => ledger.done_before(M, offset, at),
             Read(offset) => receipts.push(ledger.deliver(M, offset, 10)),
-            Settle(n, at) => assert_eq!(ledger.settle(&receipts[n].take().unwrap().settle(at)), Returned::Counted),
+            Settle(n, at) => {
+                assert_eq!(ledger.settle(&receipts[n].take().unwrap().settle(at, End::Terminal)), Returned::Counted);
+            }
             Abandon(n) => {
                 assert_eq!(ledger.abandon(&receipts[n].take().unwrap().abandon(Why::Revoked)), Returned::Counted);
             }
@@ -101,8 +113,8 @@ fn commits_follow_the_oldest_job_without_an_outcome() {
     ];
     for (steps, next, outcomes_from, out, why) in rows {
         let ledger = after(steps);
-        let idle = Commit { lane: T, next: 0, outcomes_from: ledger.commits()[0].outcomes_from };
-        let expected = [idle, Commit { lane: M, next: *next, outcomes_from: *outcomes_from }];
+        let idle = Commit { source: T, next: 0, outcomes_from: ledger.commits()[0].outcomes_from };
+        let expected = vec![idle, Commit { source: M, next: *next, outcomes_from: *outcomes_from }];
         assert_eq!(ledger.commits(), expected, "{why}: {steps:?}");
         assert_eq!(ledger.outstanding(), *out, "{why}: receipts out after {steps:?}");
         assert_eq!(ledger.outstanding_in(M), *out, "{why}: all of them are marketing's");
@@ -114,21 +126,22 @@ fn commits_follow_the_oldest_job_without_an_outcome() {
 /// Lanes share the outcomes partition: what one settles moves the idle other's place in it.
 #[test]
 fn a_lane_without_jobs_above_its_commit_reads_outcomes_from_the_home_s_end() {
-    let mut ledger = Ledger::new(HOME, EPOCH, [10, 100], 50);
+    let mut ledger = ledger([10, 100], 50);
     let first = ledger.deliver(M, 100, 1).unwrap();
     let second = ledger.deliver(M, 101, 1).unwrap();
-    ledger.settle(&second.settle(80));
-    let [t, m] = ledger.commits();
+    ledger.settle(&second.settle(80, End::Terminal));
+    let commits = ledger.commits();
+    let (t, m) = (commits[0], commits[1]);
     assert_eq!((t.next, t.outcomes_from), (10, 81), "transactional owes nothing: from the end");
     assert_eq!((m.next, m.outcomes_from), (100, 80), "marketing's second job is done above its commit");
-    ledger.settle(&first.settle(81));
-    assert_eq!(ledger.commits().map(|c| c.outcomes_from), [82, 82], "both are through");
+    ledger.settle(&first.settle(81, End::Terminal));
+    assert_eq!(ledger.commits().iter().map(|c| c.outcomes_from).collect::<Vec<_>>(), [82, 82], "both are through");
 }
 
 #[test]
 fn what_is_not_owed_here_has_no_effect() {
-    let mut ledger = Ledger::new(HOME, EPOCH, [0, 0], 0);
-    let done = ledger.deliver(T, 0, 5).unwrap().settle(9);
+    let mut ledger = ledger([0, 0], 0);
+    let done = ledger.deliver(T, 0, 5).unwrap().settle(9, End::Terminal);
     let open = ledger.deliver(T, 1, 5).unwrap();
     assert_eq!(ledger.settle(&done), Returned::Counted);
     let before = (ledger.commits(), ledger.outstanding(), ledger.outstanding_bytes(T));
@@ -140,7 +153,7 @@ fn what_is_not_owed_here_has_no_effect() {
         (Settled { source: Coordinates { home: HOME + 1, ..base.source }, seq: 1, ..base }, "another home"),
         (Settled { seq: 2, ..base }, "never delivered"),
         (Settled { seq: u64::MAX, ..base }, "a sequence at the end of counting"),
-        (Settled { source: Coordinates { lane: M, ..base.source }, ..base }, "the other lane, which owes nothing"),
+        (Settled { source: Coordinates { from: M, ..base.source }, ..base }, "the other lane, which owes nothing"),
     ] {
         assert_eq!(ledger.settle(&settled), Returned::Stale, "{why}: {settled:?}");
         let now = (ledger.commits(), ledger.outstanding(), ledger.outstanding_bytes(T));
@@ -160,14 +173,14 @@ fn what_is_not_owed_here_has_no_effect() {
 
 #[test]
 fn settled_twice_above_the_commit_counts_once() {
-    let mut ledger = Ledger::new(HOME, EPOCH, [0, 0], 0);
+    let mut ledger = ledger([0, 0], 0);
     let oldest = ledger.deliver(M, 0, 5).unwrap();
-    let settled = ledger.deliver(M, 1, 5).unwrap().settle(20);
+    let settled = ledger.deliver(M, 1, 5).unwrap().settle(20, End::Terminal);
     assert_eq!(ledger.settle(&settled), Returned::Counted);
     assert_eq!(ledger.settle(&Settled { outcome_offset: 30, ..settled }), Returned::Stale, "its first outcome counts");
     assert_eq!((ledger.outstanding(), ledger.commits()[1].outcomes_from), (1, 20), "the second had an effect");
-    ledger.settle(&oldest.settle(21));
-    assert_eq!(ledger.commits()[1], Commit { lane: M, next: 2, outcomes_from: 22 });
+    ledger.settle(&oldest.settle(21, End::Terminal));
+    assert_eq!(ledger.commits()[1], Commit { source: M, next: 2, outcomes_from: 22 });
 }
 
 /// A record of the naive model: its offset, size, outcome, and whether its receipt has come back.
@@ -190,20 +203,20 @@ struct Model {
 }
 
 impl Model {
-    fn commit(&self, lane: Lane) -> Commit {
-        let all = &self.lanes[lane.index()];
+    fn commit(&self, lane: Source) -> Commit {
+        let all = &self.lanes[number(lane)];
         let oldest = all.iter().position(|owed| owed.outcome.is_none()).unwrap_or(all.len());
-        let unread = self.before[lane.index()].range(self.next[lane.index()]..).map(|(_, outcome)| *outcome);
+        let unread = self.before[number(lane)].range(self.next[number(lane)]..).map(|(_, outcome)| *outcome);
         let above = all[oldest..].iter().filter_map(|owed| owed.outcome).chain(unread);
         Commit {
-            lane,
-            next: all.get(oldest).map_or(self.next[lane.index()], |owed| owed.offset),
+            source: lane,
+            next: all.get(oldest).map_or(self.next[number(lane)], |owed| owed.offset),
             outcomes_from: above.min().unwrap_or(self.outcomes_end),
         }
     }
 
-    fn out(&self, lane: Lane) -> (usize, usize) {
-        let out = self.lanes[lane.index()].iter().filter(|owed| !owed.back);
+    fn out(&self, lane: Source) -> (usize, usize) {
+        let out = self.lanes[number(lane)].iter().filter(|owed| !owed.back);
         (out.clone().count(), out.map(|owed| owed.bytes as usize).sum())
     }
 }
@@ -236,7 +249,7 @@ struct Pair {
     ledger: Ledger,
     model: Model,
     /// Receipts that are out: lane, position in the model, receipt.
-    out: Vec<(Lane, usize, Receipt)>,
+    out: Vec<(Source, usize, Receipt)>,
     sent: i64,
 }
 
@@ -244,12 +257,12 @@ impl Pair {
     /// `before`: what an earlier owner had done, as lane, distance from the start and outcome.
     fn new(before: &[(bool, i64, i64)]) -> Self {
         let mut model = Model { outcomes_end: 1000, next: [5, 70], ..Model::default() };
-        let mut ledger = Ledger::new(HOME, EPOCH, model.next, 1000);
+        let mut ledger = ledger(model.next, 1000);
         for (lane, ahead, outcome) in before {
             let lane = if *lane { T } else { M };
-            let offset = model.next[lane.index()] + ahead;
+            let offset = model.next[number(lane)] + ahead;
             ledger.done_before(lane, offset, *outcome);
-            model.before[lane.index()].insert(offset, *outcome);
+            model.before[number(lane)].insert(offset, *outcome);
         }
         Self { ledger, model, out: Vec::new(), sent: 1000 }
     }
@@ -258,10 +271,10 @@ impl Pair {
         match step {
             Step::Deliver { lane, gap, bytes } => {
                 let lane = if *lane { T } else { M };
-                let offset = self.model.next[lane.index()] + gap;
-                self.model.next[lane.index()] = offset + 1;
-                let outcome = self.model.before[lane.index()].get(&offset).copied();
-                let all = &mut self.model.lanes[lane.index()];
+                let offset = self.model.next[number(lane)] + gap;
+                self.model.next[number(lane)] = offset + 1;
+                let outcome = self.model.before[number(lane)].get(&offset).copied();
+                let all = &mut self.model.lanes[number(lane)];
                 all.push(Owed { offset, bytes: *bytes, outcome, back: outcome.is_some() });
                 let owed = self.ledger.deliver(lane, offset, *bytes);
                 prop_assert_eq!(owed.is_none(), outcome.is_some(), "offset {}: owed only if not done before", offset);
@@ -272,9 +285,9 @@ impl Pair {
                 // Acknowledgements come back a little out of order.
                 self.sent += 4;
                 let outcome = self.sent + ahead;
-                let settled = receipt.settle(outcome);
+                let settled = receipt.settle(outcome, End::Terminal);
                 prop_assert_eq!(self.ledger.settle(&settled), Returned::Counted);
-                let owed = &mut self.model.lanes[lane.index()][at];
+                let owed = &mut self.model.lanes[number(lane)][at];
                 (owed.outcome, owed.back) = (Some(outcome), true);
                 self.model.outcomes_end = self.model.outcomes_end.max(outcome + 1);
                 if *twice {
@@ -285,14 +298,14 @@ impl Pair {
             Step::Abandon { which } if !self.out.is_empty() => {
                 let (lane, at, receipt) = self.out.swap_remove(which.index(self.out.len()));
                 prop_assert_eq!(self.ledger.abandon(&receipt.abandon(Why::Shutdown)), Returned::Counted);
-                self.model.lanes[lane.index()][at].back = true;
+                self.model.lanes[number(lane)][at].back = true;
             }
             Step::Stale { which, newer } if !self.out.is_empty() => {
                 // The same record under another ownership: its receipt comes back late, or from a confused world.
                 let (_, _, receipt) = &self.out[which.index(self.out.len())];
                 let epoch = if *newer { EPOCH + 1 } else { EPOCH - 1 };
                 let other = || Receipt::new(receipt.source(), epoch, 0, 10);
-                prop_assert_eq!(self.ledger.settle(&other().settle(5000)), Returned::Stale);
+                prop_assert_eq!(self.ledger.settle(&other().settle(5000, End::Terminal)), Returned::Stale);
                 prop_assert_eq!(self.ledger.abandon(&other().abandon(Why::Revoked)), Returned::Stale);
             }
             _ => {}
@@ -300,18 +313,18 @@ impl Pair {
         Ok(())
     }
 
-    fn agree(&self, before: [Commit; 2]) -> Result<(), TestCaseError> {
+    fn agree(&self, before: &[Commit]) -> Result<(), TestCaseError> {
         let commits = self.ledger.commits();
-        for lane in Lane::ALL {
-            let commit = commits[lane.index()];
+        for lane in [T, M] {
+            let commit = commits[number(lane)];
             prop_assert_eq!(commit, self.model.commit(lane));
             prop_assert!(
-                commit.next >= before[lane.index()].next,
+                commit.next >= before[number(lane)].next,
                 "a commit went back: {:?} after {:?}",
                 commit,
                 before
             );
-            let all = &self.model.lanes[lane.index()];
+            let all = &self.model.lanes[number(lane)];
             let passed = all.iter().find(|owed| owed.offset < commit.next && owed.outcome.is_none());
             prop_assert!(passed.is_none(), "{commit:?} passes {passed:?}, which is not durable");
             // A restart that reads outcomes from there sees every job that is done above the commit.
@@ -335,13 +348,13 @@ proptest! {
         steps in steps(), before in prop::collection::vec((any::<bool>(), -3..40_i64, 500..1000_i64), 0..12),
     ) {
         let mut pair = Pair::new(&before);
-        let mut verdict = pair.agree(pair.ledger.commits());
+        let mut verdict = pair.agree(&pair.ledger.commits());
         for step in &steps {
             if verdict.is_err() {
                 break;
             }
             let before = pair.ledger.commits();
-            verdict = pair.step(step).and_then(|()| pair.agree(before));
+            verdict = pair.step(step).and_then(|()| pair.agree(&before));
         }
         for (_, _, receipt) in pair.out {
             give_back(receipt);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peakpost::job::{Coordinates, Lane, Receipt};
+use peakpost::job::{Coordinates, Lane, Receipt, Source};
 use peakpost::ledger::ownership::Ownership;
 use peakpost::ledger::ownership::Standing::{self, Gone, LeaseOut, Ours};
 
@@ -19,7 +19,7 @@ enum Did {
 use Did::{Close, Open, Renew};
 
 fn standing(table: &Ownership, home: u16, epoch: u32, at: std::time::Instant) -> Standing {
-    let receipt = Receipt::new(Coordinates { lane: Lane::Transactional, home, offset: 9 }, epoch, 0, 0);
+    let receipt = Receipt::new(Coordinates { from: Source::Jobs(Lane::Transactional), home, offset: 9 }, epoch, 0, 0);
     let found = table.standing(&receipt, at);
     give_back(receipt);
     found

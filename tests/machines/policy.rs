@@ -15,6 +15,9 @@ const NOW: Wall = Wall(1_795_770_000_000);
 const T: Lane = Lane::Transactional;
 const M: Lane = Lane::Marketing;
 
+const HOUR: u64 = 3600;
+
+const TOO_OLD: Decision = Drop(Kind::Expired, Reason::TooOld);
 const EXPIRED: Decision = Drop(Kind::Expired, Reason::Expired);
 const NO_CONSENT: Decision = Drop(Kind::Refused, Reason::NoConsent);
 const NO_UNSUBSCRIBE: Decision = Drop(Kind::Refused, Reason::NoUnsubscribe);
@@ -36,7 +39,8 @@ fn config() -> Config {
             ("own".to_owned(), tenant(&["*"], true)),
         ]),
         other_tenants: tenant(&["any@shared.example"], false),
-        horizon: Duration::from_secs(10),
+        send_at_max: Duration::from_secs(10),
+        max_age: [Duration::from_secs(24 * HOUR), Duration::from_secs(72 * HOUR)],
     }
 }
 
@@ -52,7 +56,7 @@ fn job(tenant: &str, channel: Channel, more: &str) -> String {
 
 fn check(tenant: &str, channel: Channel, lane: Lane, more: &str, expected: Decision, why: &str) {
     let record = job(tenant, channel, more);
-    let found = with_job(&record, |job| config().decide(job.spec(), lane, NOW));
+    let found = with_job(&record, |job| config().decide(job.spec(), lane, NOW, NOW));
     assert_eq!(found, expected, "{why}: {channel} of `{tenant}` in {lane}: {record}");
 }
 
@@ -113,7 +117,7 @@ fn a_tenant_writes_in_its_own_name() {
     check("shop", Channel::Email, T, "", Send, "no sender named: there is nothing to forge");
     let nobody = Config { other_tenants: Tenant::default(), ..config() };
     let record = job("stranger", Channel::Email, r#","from":"a@b.example""#);
-    let found = with_job(&record, |job| nobody.decide(job.spec(), T, NOW));
+    let found = with_job(&record, |job| nobody.decide(job.spec(), T, NOW, NOW));
     assert_eq!(found, NOT_ALLOWED, "an empty list allows nobody");
 }
 
@@ -164,10 +168,56 @@ fn the_weightiest_rule_speaks() {
 fn the_last_look_is_at_the_clock_alone() {
     let now = |more: &str, at: i64| {
         let record = job("shop", Channel::Email, &format!(r#","from":"a@evil.test"{more}"#));
-        with_job(&record, |job| config().recheck(job.spec(), Wall(NOW.0 + at)))
+        with_job(&record, |job| config().recheck(job.spec(), T, Wall(NOW.0 + at), Wall(NOW.0 + at)))
     };
     let until = r#","expires_at":"2026-11-27T09:00:00.500Z""#;
     assert_eq!(now(until, 499), Send, "in time; the other rules were asked before it queued");
     assert_eq!(now(until, 500), EXPIRED, "it expired while it waited for its permit");
-    assert_eq!(now("", i64::MAX - NOW.0), Send, "without an end it never expires");
+    assert_eq!(now("", 500), Send, "it has no end of its own, and is young");
+}
+
+/// A job that names no end is dropped at its lane's longest age, to the millisecond, in both looks at it.
+#[test]
+fn nobody_waits_for_ever() {
+    const DAY: i64 = 86_400_000;
+    const NEVER: Option<i64> = None;
+    let soon = r#","send_at":"2026-11-27T09:00:00Z""#;
+    let long_ago = r#","send_at":"2026-11-20T09:00:00Z""#;
+    let ends = r#","expires_at":"2026-12-24T09:00:00Z""#;
+    // Enqueued this long before `NOW`; from when on, counted from `NOW`, it is worthless.
+    for (lane, more, ago, end, reason, why) in [
+        (T, "", 0, Some(DAY), TOO_OLD, "a day from when it came"),
+        (M, "", 0, Some(3 * DAY), TOO_OLD, "each lane has its own age"),
+        (T, "", DAY, Some(0), TOO_OLD, "a day has passed"),
+        (T, "", DAY - 1, Some(1), TOO_OLD, "a millisecond is left"),
+        (T, soon, 5 * DAY, Some(DAY), TOO_OLD, "enqueued long before it was due: it ages from when it is due"),
+        (T, long_ago, 0, Some(DAY), TOO_OLD, "due before it was enqueued: it ages from when it came"),
+        (T, long_ago, 8 * DAY, Some(-6 * DAY), TOO_OLD, "the later of the two, though both are past"),
+        (T, ends, 9 * DAY, Some(27 * DAY), EXPIRED, "upstream says longer"),
+        (M, r#","expires_at":"2026-11-27T09:00:00.001Z""#, 0, Some(1), EXPIRED, "upstream says shorter"),
+        (T, "", NOW.0, NEVER, TOO_OLD, "a record without a timestamp is not from 1970"),
+        (T, "", NOW.0 + 1, NEVER, TOO_OLD, "nor from before"),
+        (T, soon, NOW.0, Some(DAY), TOO_OLD, "but a time to send tells its age"),
+    ] {
+        let enqueued = Wall(NOW.0 - ago);
+        with_job(&job("shop", Channel::Push, &format!("{more}{CONSENT}")), |job| {
+            let case = format!("{why}: {lane}, {more}, enqueued {ago} ms ago");
+            let config = config();
+            assert_eq!(config.expires(job.spec(), lane, enqueued), end.map(|end| Wall(NOW.0 + end)), "{case}");
+            let looks = |at: i64| {
+                let now = Wall(NOW.0 + at);
+                (config.decide(job.spec(), lane, enqueued, now), config.recheck(job.spec(), lane, enqueued, now))
+            };
+            let Some(end) = end else {
+                assert_eq!(looks(1_000_000 * DAY), (Send, Send), "{case}: it has no age to be dropped for");
+                return;
+            };
+            assert_eq!(looks(end), (reason, reason), "{case}: at its end");
+            assert_eq!(looks(end - 1).1, Send, "{case}: a millisecond before");
+            assert!(!matches!(looks(end - 1).0, Drop(Kind::Expired, _)), "{case}: a millisecond before it queues");
+        });
+    }
+    let ages = Config { max_age: [Duration::MAX; 2], ..config() };
+    let end = with_job(&job("shop", Channel::Push, ""), |job| ages.expires(job.spec(), T, NOW));
+    assert_eq!(end, None, "an age beyond all clocks is no age");
 }

@@ -2,11 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use peakpost::job::receipt::{Why, dropped_unsettled};
-use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Wall};
+use peakpost::job::receipt::{End, Why, dropped_unsettled};
+use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Source, Wall, Way};
 
 fn receipt() -> Receipt {
-    Receipt::new(Coordinates { lane: Lane::Marketing, home: 4, offset: 17 }, 2, 9, 100)
+    Receipt::new(Coordinates { from: Source::Jobs(Lane::Marketing), home: 4, offset: 17 }, 2, 9, 100)
 }
 
 /// What dropping a value says; `None` when it says nothing.
@@ -27,7 +27,7 @@ fn a_receipt_dropped_unsettled_is_counted_and_panics_in_strict_builds() {
     }
     assert_eq!(dropped_unsettled(), before + 1, "and it is counted");
 
-    assert_eq!(dropping(receipt().settle(5)), None, "settled is met");
+    assert_eq!(dropping(receipt().settle(5, End::Terminal)), None, "settled is met");
     for why in [Why::Revoked, Why::Shutdown, Why::HomeStopped] {
         assert_eq!(dropping(receipt().abandon(why)), None, "abandoned by name ({why:?}) is met");
     }
@@ -35,8 +35,14 @@ fn a_receipt_dropped_unsettled_is_counted_and_panics_in_strict_builds() {
 
     // Inside what owns it, too.
     let record = br#"{"id":"i","tenant":"t","channel":"webhook","to":"https://a.example","content":{}}"#;
-    let incoming =
-        |bytes: &[u8]| Incoming { bytes: bytes.into(), headers: Headers::new(), enqueued: Wall(0), receipt: receipt() };
+    let incoming = |bytes: &[u8]| Incoming {
+        bytes: bytes.into(),
+        headers: Headers::new(),
+        enqueued: Wall(0),
+        lane: Lane::Marketing,
+        way: Way::default(),
+        receipt: receipt(),
+    };
     assert!(dropping(Job::parse(incoming(record)).unwrap()).is_some(), "a job owns its receipt");
     assert!(dropping(Job::parse(incoming(b"{")).unwrap_err()).is_some(), "so does a record that is no job");
     assert_eq!(dropped_unsettled(), before + 3, "each is counted");
@@ -53,10 +59,10 @@ fn a_receipt_dropped_unsettled_is_counted_and_panics_in_strict_builds() {
 
 #[test]
 fn what_comes_back_says_what_was_owed() {
-    let settled = receipt().settle(33);
+    let settled = receipt().settle(33, End::Terminal);
     assert_eq!(
-        (settled.source.lane, settled.source.home, settled.source.offset, settled.epoch, settled.seq, settled.bytes),
-        (Lane::Marketing, 4, 17, 2, 9, 100)
+        (settled.source.from, settled.source.home, settled.source.offset, settled.epoch, settled.seq, settled.bytes),
+        (Source::Jobs(Lane::Marketing), 4, 17, 2, 9, 100)
     );
     assert_eq!(settled.outcome_offset, 33);
     let abandoned = receipt().abandon(Why::Revoked);

@@ -86,7 +86,7 @@ fn every_verdict_in_every_channel_at_every_attempt() {
         for channel in Channel::ALL {
             for attempts in [0, 1, 2, 3, 4, 5, 100, u16::MAX] {
                 let case = format!("{verdict:?} for {channel} at attempt {attempts}");
-                let next = |chance| config.next(&verdict, channel, attempts, chance);
+                let next = |chance| config.next(&verdict, channel, attempts, chance, None);
                 let found = match (next(0.0), next(0.999_999_999)) {
                     (Next::Done(one), Next::Done(other)) => {
                         assert_eq!(one, other, "{case}: an outcome is no matter of chance");
@@ -111,7 +111,7 @@ fn rounded(d: Duration) -> Duration {
 
 #[test]
 fn outcomes_carry_what_the_vendor_said() {
-    let done = |verdict: &Verdict, channel, attempts| match config().next(verdict, channel, attempts, 0.5) {
+    let done = |verdict: &Verdict, channel, attempts| match config().next(verdict, channel, attempts, 0.5, None) {
         Next::Done(outcome) => outcome,
         Next::Again { .. } => panic!("{verdict:?} must end here"),
     };
@@ -135,9 +135,9 @@ fn quarantine_is_for_what_may_have_been_sent() {
         let config = Config { quarantine: channels.clone(), ..config() };
         for channel in Channel::ALL {
             let kept = channels.contains(&channel);
-            let ambiguous = config.next(&Verdict::Ambiguous(said(Code::Timeout)), channel, 1, 0.5);
+            let ambiguous = config.next(&Verdict::Ambiguous(said(Code::Timeout)), channel, 1, 0.5, None);
             assert_eq!(matches!(ambiguous, Next::Done(_)), kept, "{channel} with quarantine for {channels:?}");
-            let failed = config.next(&Verdict::FailedBeforeWrite(said(Code::Connection)), channel, 1, 0.5);
+            let failed = config.next(&Verdict::FailedBeforeWrite(said(Code::Connection)), channel, 1, 0.5, None);
             assert!(
                 matches!(failed, Next::Again { counted: true, .. }),
                 "{channel}: nothing was sent, so it goes again"
@@ -146,17 +146,54 @@ fn quarantine_is_for_what_may_have_been_sent() {
     }
 }
 
+/// No wait goes past the job's end: it expires on time, not when the wait is over.
+#[test]
+fn a_wait_ends_with_the_job() {
+    let config = Config { backoff: 100 * SECOND, backoff_max: 100 * SECOND, ..config() };
+    let minute = 60 * SECOND;
+    for (verdict, left, expected, why) in [
+        (throttled(Some(minute)), None, minute, "a job without an end waits as long as it is told"),
+        (throttled(Some(minute)), Some(61 * SECOND), minute, "it outlives its wait"),
+        (throttled(Some(minute)), Some(minute), minute, "it ends with its wait"),
+        (throttled(Some(minute)), Some(59 * SECOND), 59 * SECOND, "the vendor's time is longer than the job"),
+        (throttled(Some(minute)), Some(Duration::ZERO), Duration::ZERO, "it has expired: nothing to wait for"),
+        (throttled(None), Some(SECOND), SECOND, "our own backoff is clipped as well"),
+        (Verdict::ProviderDown(said(Code::Account)), Some(SECOND), SECOND, "and so it is where nothing counts"),
+        (Verdict::Ambiguous(said(Code::Timeout)), Some(SECOND), SECOND, "and where it does"),
+        (Verdict::FailedBeforeWrite(said(Code::Connection)), Some(SECOND), SECOND, "whatever went wrong"),
+    ] {
+        let chance = if left == Some(SECOND) { 0.5 } else { 0.0 };
+        match config.next(&verdict, Channel::Email, 1, chance, left) {
+            Next::Again { after, counted } => {
+                assert_eq!(after, expected, "{why}: {verdict:?} with {left:?} left");
+                let counts = matches!(verdict, Verdict::Ambiguous(_) | Verdict::FailedBeforeWrite(_));
+                assert_eq!(counted, counts, "{why}: clipping says nothing about what counts");
+            }
+            Next::Done(outcome) => panic!("{why}: waiting turned into {outcome:?}"),
+        }
+    }
+    let refused = config.next(&Verdict::Refused(said(Code::Invalid)), Channel::Email, 1, 0.5, Some(Duration::ZERO));
+    assert!(matches!(refused, Next::Done(_)), "what is decided is decided, late or not");
+}
+
 proptest! {
     #[test]
     fn waits_stay_within_their_bounds(
         attempts: u16, chance in 0.0..1.0_f64, wait in 0..3600_u64, backoff in 1..10_000_u64, most in 1..100_000_u64,
+        left in 0..3600_u64,
     ) {
         let (backoff, most) = (Duration::from_millis(backoff), Duration::from_millis(most));
         let config = Config { attempts_max: u16::MAX, backoff, backoff_max: most, quarantine: Vec::new() };
         let wait = Duration::from_secs(wait);
         for verdict in [throttled(None), throttled(Some(wait)), Verdict::Ambiguous(said(Code::Timeout))] {
             let named = matches!(&verdict, Verdict::Throttled { wait: Some(_), .. });
-            if let Next::Again { after, .. } = config.next(&verdict, Channel::Email, attempts, chance) {
+            if let Next::Again { after, .. } = config.next(&verdict, Channel::Email, attempts, chance, None) {
+                let left = Duration::from_secs(left);
+                let clipped = config.next(&verdict, Channel::Email, attempts, chance, Some(left));
+                prop_assert!(
+                    matches!(clipped, Next::Again { after: sooner, .. } if sooner == after.min(left)),
+                    "{clipped:?} is not {after:?}, at most {left:?}"
+                );
                 match named {
                     true => prop_assert!(after >= wait && after <= wait + backoff, "the vendor's time is a floor"),
                     false => prop_assert!(after <= most, "{after:?} is beyond the bound {most:?}"),

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use peakpost::job::receipt::Why;
-use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Malformed, Receipt, Wall};
+use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Malformed, Receipt, Source, Wall, Way};
 use peakpost::provider::secret::Secret;
 use peakpost::provider::sendgrid::{self, SendGrid};
 use peakpost::provider::twilio::{self, Twilio};
@@ -63,9 +63,16 @@ pub fn with_jobs<T>(lane: Lane, records: &[String], f: impl FnOnce(&[&Job]) -> T
         .zip(0..)
         .map(|(record, offset)| {
             let bytes = u32::try_from(record.len()).expect("a short record");
-            let receipt = Receipt::new(Coordinates { lane, home: 0, offset }, 1, 0, bytes);
+            let receipt = Receipt::new(Coordinates { from: Source::Jobs(lane), home: 0, offset }, 1, 0, bytes);
             let bytes = record.clone().into_bytes().into_boxed_slice();
-            match Job::parse(Incoming { bytes, headers: Headers::new(), enqueued: NOW, receipt }) {
+            match Job::parse(Incoming {
+                bytes,
+                headers: Headers::new(),
+                enqueued: NOW,
+                lane,
+                way: Way::default(),
+                receipt,
+            }) {
                 Ok(job) => job,
                 Err(malformed) => {
                     let Malformed { incoming: Incoming { receipt, .. }, invalid } = *malformed;

@@ -5,7 +5,18 @@
 
 use std::path::Path;
 
+use peakpost::job::source::SHIPPED_TIERS;
+use peakpost::job::topic::Topics;
+
 use super::{World, canary};
+
+/// The accounts of every world.
+pub const PROVIDERS: [&str; 3] = ["mail", "sms", "hook"];
+
+/// Every topic of a world's line.
+pub fn topics(prefix: &str) -> Topics {
+    Topics::with(prefix, &SHIPPED_TIERS.map(str::to_owned), &PROVIDERS.map(str::to_owned))
+}
 
 /// What scenarios change; the rest stays as shipped.
 #[derive(Clone)]

@@ -124,7 +124,8 @@ impl World {
         let mut broker = None;
         let brokers = brokers.unwrap_or_else(|| {
             let partitions = PARTITIONS.to_string();
-            let arguments = ["sim", "broker", "--prefix", &prefix, "--partitions", &partitions];
+            let mut arguments = vec!["sim", "broker", "--prefix", &prefix, "--partitions", &partitions];
+            arguments.extend(config::PROVIDERS.iter().flat_map(|name| ["--provider", name]));
             let child = Child::start(dir.path(), "broker", &arguments);
             let address = child.first_line();
             broker = Some(child);
@@ -135,7 +136,7 @@ impl World {
         let vendors = runtime.block_on(Simulator::start(vendor_config.clone())).unwrap();
         println!("-- {name}: on {}", if real { "a real Kafka" } else { "the embedded broker" });
         Self {
-            topics: Topics::new(&prefix),
+            topics: config::topics(&prefix),
             brokers,
             real,
             prefix,
@@ -159,7 +160,7 @@ impl World {
     /// Goes on under another prefix, in which nothing has been made.
     pub fn rename(&mut self, suffix: &str) {
         self.prefix.push_str(suffix);
-        self.topics = Topics::new(&self.prefix);
+        self.topics = config::topics(&self.prefix);
     }
 
     /// Ends the embedded broker for good, as a power cut would.

@@ -18,6 +18,7 @@ use rdkafka::{TopicPartitionList, message::BorrowedMessage};
 
 use crate::job::Home;
 use crate::job::topic::Topics;
+use crate::outcome::Kind;
 use crate::outcome::record::Record;
 
 /// What the outcomes topic said.
@@ -43,6 +44,8 @@ pub struct Account {
 pub struct Audit {
     /// Outcomes seen so far.
     pub seen: Arc<AtomicU64>,
+    /// Those of them that are the end of a job, or of a record that is none.
+    pub ended: Arc<AtomicU64>,
     account: Arc<Mutex<Account>>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -69,13 +72,14 @@ impl Audit {
         }
         consumer.assign(&list).map_err(|e| format!("audit: {e}"))?;
         let (account, seen, stop) = (Arc::default(), Arc::default(), Arc::new(AtomicBool::new(false)));
-        let reader = Reader { outcomes: topics.outcomes(), next: HashMap::new() };
+        let terminal = Arc::default();
+        let reader = Reader { outcomes: topics.outcomes(), next: HashMap::new(), terminal: Arc::clone(&terminal) };
         let (to, count, ended) = (Arc::clone(&account), Arc::clone(&seen), Arc::clone(&stop));
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || reader.run(&consumer, &to, &count, &ended))
             .map_err(|e| format!("cannot start the audit: {e}"))?;
-        Ok(Self { seen, account, stop, thread })
+        Ok(Self { seen, ended: terminal, account, stop, thread })
     }
 
     /// Ends the audit and hands over the account.
@@ -93,6 +97,7 @@ struct Reader {
     outcomes: String,
     /// The offset expected next, by topic and partition.
     next: HashMap<(bool, i32), i64>,
+    terminal: Arc<AtomicU64>,
 }
 
 impl Reader {
@@ -131,6 +136,10 @@ impl Reader {
             account.gaps += 1;
             return true;
         };
+        if Kind::ALL.iter().any(|kind| !kind.is_terminal() && kind.as_str() == record.outcome) || record.late {
+            return true;
+        }
+        self.terminal.fetch_add(1, Ordering::Relaxed);
         if record.id.is_empty() {
             *account.invalid.entry((*record.reason).into()).or_default() += 1;
             return true;

@@ -21,6 +21,7 @@ use super::vendor::{SimConfig, Simulator};
 use crate::app::{Daemon, Extras};
 use crate::config::Config;
 use crate::gate::limit::Limit;
+use crate::job::source::SHIPPED_TIERS;
 use crate::job::topic::Topics;
 use crate::job::{Home, Lane};
 use audit::Audit;
@@ -94,8 +95,9 @@ impl Drop for Scratch {
 pub async fn run(setup: &Setup, mut show: impl FnMut(&Progress)) -> Result<Report, String> {
     let started = Instant::from(tokio::time::Instant::now());
     let cpu = report::cpu_seconds();
-    let broker = Broker::start(&[PREFIX], PARTITIONS)?;
-    let topics = Topics::new(PREFIX);
+    let providers = LIMITS.map(|(_, name, _)| name.to_owned());
+    let topics = Topics::with(PREFIX, &SHIPPED_TIERS.map(str::to_owned), &providers);
+    let broker = Broker::start(vec![topics.clone()], PARTITIONS)?;
     let scratch = Scratch::new(setup.seed)?;
     let vendor = Simulator::start(SimConfig { seed: setup.seed, ..SimConfig::default() }).await?;
     let config = config(&broker, &vendor, &scratch)?;
@@ -109,7 +111,7 @@ pub async fn run(setup: &Setup, mut show: impl FnMut(&Progress)) -> Result<Repor
     tokio::time::timeout(STUCK, joined).await.map_err(|_| "the daemon did not get its homes".to_owned())??;
     let targets = Targets { webhook_base_url: format!("http://{}", vendor.addr()), prefix: "demo".to_owned() };
     let generator = Generator::new(setup.seed, Mix::peak(), targets)?;
-    let source = Source::start(&broker.brokers, topics.clone(), generator, setup.jobs, Arc::clone(&audit.seen))?;
+    let source = Source::start(&broker.brokers, topics.clone(), generator, setup.jobs, Arc::clone(&audit.ended))?;
     let mut meter = Meter { metrics: daemon.metrics.clone(), granted: [0; 3], read: started };
     let mut moved = (0, Instant::from(tokio::time::Instant::now()));
     loop {
@@ -117,7 +119,7 @@ pub async fn run(setup: &Setup, mut show: impl FnMut(&Progress)) -> Result<Repor
             failure = daemon.failed() => return Err(failure.to_string()),
             () = tokio::time::sleep(Duration::from_millis(250)) => {}
         }
-        let settled = audit.seen.load(Ordering::Relaxed);
+        let settled = audit.ended.load(Ordering::Relaxed);
         let now = Instant::from(tokio::time::Instant::now());
         show(&meter.read(source.enqueued(), settled, now));
         if settled >= setup.jobs {

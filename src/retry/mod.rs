@@ -1,8 +1,10 @@
-//! After this verdict: again when, or give up why.
+//! After this verdict: again when, or give up why; and how many retries a provider is spared ([`budget`]).
 //!
 //! Why: one layer retries, and it is this one. What may have been sent is only sent again where the channel's
 //! rule says that twice is better than never.
 //! Must not know: vendors' codes beyond the verdict, queues, clocks (randomness is an argument).
+
+pub mod budget;
 
 use std::time::Duration;
 
@@ -38,9 +40,27 @@ pub struct Config {
 
 impl Config {
     /// Decides. `attempts` counts the attempts that count, this one included; `chance` is uniform in [0, 1)
-    /// and spreads the waits (full jitter: a wait is anywhere between nothing and its bound).
+    /// and spreads the waits (full jitter: a wait is anywhere between nothing and its bound). `left` is the time
+    /// until the job expires (`None`: it never does): no wait is longer, so that it expires on time, not when the
+    /// wait is over.
     #[must_use]
-    pub fn next(&self, verdict: &Verdict, channel: Channel, attempts: u16, chance: f64) -> Next {
+    pub fn next(
+        &self,
+        verdict: &Verdict,
+        channel: Channel,
+        attempts: u16,
+        chance: f64,
+        left: Option<Duration>,
+    ) -> Next {
+        match self.after(verdict, channel, attempts, chance) {
+            Next::Again { after, counted } => {
+                Next::Again { after: left.map_or(after, |left| after.min(left)), counted }
+            }
+            done @ Next::Done(_) => done,
+        }
+    }
+
+    fn after(&self, verdict: &Verdict, channel: Channel, attempts: u16, chance: f64) -> Next {
         match verdict {
             Verdict::Accepted { vendor_id } => {
                 Next::Done(Outcome { vendor_id: vendor_id.clone(), ..Outcome::plain(Kind::Accepted, Reason::Accepted) })

@@ -1,0 +1,215 @@
+//! Jobs that do not go now: what is near waits in memory, what is further off goes back to Kafka; and what is put
+//! aside so that others are reached.
+//!
+//! Why: memory is for what goes within seconds. A job that waits longer, or that stands in the way of others, gets a
+//! durable place, and its home can be committed past it.
+//! Must not know: topics, how a deferral is made durable.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::Now;
+use super::shard::{Shard, until};
+use crate::job::receipt::Why;
+use crate::job::{Home, Job, Lane, Source, Wall};
+use crate::lane::inbox::Turned;
+use crate::ledger::ownership::Standing;
+use crate::outcome::{Kind, Outcome, Reason};
+use crate::route::ProviderId;
+use crate::settle::{Deferral, Settlement, Subject};
+
+/// How often what stands in the way is looked through: a pass over every queue.
+const LOOK: Duration = Duration::from_millis(200);
+/// What intake said so long ago no longer holds.
+const LATELY: Duration = Duration::from_millis(500);
+/// Most jobs of one ordering key that wait here behind their first; more are deferred, and lose their place.
+const OF_KEY_MAX: usize = 500;
+
+/// Whose turn it is among jobs that go one after another: within one ownership of one home, one lane.
+pub(super) type OrderKey = (Home, u32, Lane, Box<str>);
+
+/// Partitions that have used much of their room, as intake has said lately.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    /// And when it said so.
+    partitions: BTreeMap<(Home, Source), Instant>,
+    look_at: Option<Instant>,
+}
+
+impl Shard {
+    /// A job arrives from its topic: behind those of its ordering key that came before, else at once.
+    pub(super) fn arrive(&mut self, job: Job, now: Now) {
+        let Some(key) = order_key(&job) else { return self.enter(job, now) };
+        if self.order.parked_behind(&key) >= OF_KEY_MAX {
+            // It has not entered the order, so there is no turn that it could pass on.
+            return self.postpone(job, Reason::KeyBusy, now);
+        }
+        if let Some(job) = self.order.enter(key, job) {
+            self.enter(job, now);
+        }
+    }
+
+    /// A job leaves this shard for good: the next of its key may go.
+    pub(super) fn left(&mut self, job: &Job) {
+        if let Some(key) = order_key(job) {
+            self.ready.extend(self.order.leave(&key));
+        }
+    }
+
+    /// A record from which nothing is sent now.
+    pub(super) fn turn_away(&mut self, turned: Turned, now: Now) {
+        let (job, outcome) = match turned {
+            Turned::Malformed(malformed) => return self.bury(malformed, now),
+            Turned::Repeat(job) => (job, Outcome::plain(Kind::Duplicate, Reason::Duplicate)),
+            Turned::NotYet(job) => return self.postpone(job, Reason::InFlight, now),
+        };
+        self.put(job, outcome, None, None, now);
+    }
+
+    /// A job that has done nothing here comes back after the shortest tier.
+    fn postpone(&mut self, job: Job, reason: Reason, now: Now) {
+        let deferral = self.tier(self.ctx.rules.tiers.horizon(), now);
+        match self.ctx.ownership.standing(&job.receipt, now.mono) {
+            Standing::Gone => self.returned.push(job.into_receipt().abandon(Why::Revoked)),
+            _ => self.put(job, Outcome::plain(Kind::Deferred, reason), Some(deferral), None, now),
+        }
+    }
+
+    /// Lets a job wait until a moment of wall time that must not be missed early: in memory, or in the tier whose
+    /// end is the last before it.
+    pub(super) fn wait_for(&mut self, job: Job, at: Wall, now: Now) {
+        let wait = until(at, now.wall);
+        match self.ctx.rules.tiers.within(wait) {
+            None => self.waiting.push(now.mono + wait, (None, job)),
+            Some(tier) => self.defer_for(job, self.ctx.rules.tiers.wait(tier), Reason::SendAt, None, now),
+        }
+    }
+
+    /// Lets a job wait before it is tried again: in memory, or in the nearest tier.
+    pub(super) fn wait_again(&mut self, job: Job, provider: ProviderId, wait: Duration, reason: Reason, now: Now) {
+        match self.ctx.rules.tiers.nearest(wait) {
+            None if !self.crowds(provider, &job, now) => self.waiting.push(now.mono + wait, (Some(provider), job)),
+            _ => self.defer_for(job, wait, reason, Some(provider), now),
+        }
+    }
+
+    /// Puts a job into the tier nearest to a wait, at least the first.
+    fn defer_for(&mut self, job: Job, wait: Duration, reason: Reason, provider: Option<ProviderId>, now: Now) {
+        let deferral = self.tier(wait, now);
+        self.defer(job, deferral, reason, provider, now);
+    }
+
+    fn tier(&self, wait: Duration, now: Now) -> Deferral {
+        let tiers = &self.ctx.rules.tiers;
+        let tier = tiers.nearest(wait).unwrap_or(0);
+        let ms = i64::try_from(tiers.wait(tier).as_millis()).unwrap_or(i64::MAX);
+        Deferral { to: Source::Delay(tier), due: Some(Wall(now.wall.0.saturating_add(ms))) }
+    }
+
+    /// Puts a job back into Kafka, unless its home has gone: its next owner reads it again anyway.
+    fn defer(&mut self, job: Job, deferral: Deferral, reason: Reason, provider: Option<ProviderId>, now: Now) {
+        if self.ctx.ownership.standing(&job.receipt, now.mono) == Standing::Gone {
+            return self.abandon(job, Why::Revoked);
+        }
+        self.left(&job);
+        self.put(job, Outcome::plain(Kind::Deferred, reason), Some(deferral), provider, now);
+    }
+
+    /// Gives a job back unmet.
+    pub(super) fn abandon(&mut self, job: Job, why: Why) {
+        self.left(&job);
+        self.returned.push(job.into_receipt().abandon(why));
+    }
+
+    /// Hands a job over to be settled.
+    pub(super) fn put(
+        &mut self,
+        job: Job,
+        outcome: Outcome,
+        deferral: Option<Deferral>,
+        provider: Option<ProviderId>,
+        now: Now,
+    ) {
+        let late = !self.ctx.ownership.is_held(&job.receipt);
+        let provider = provider.map(|id| std::sync::Arc::clone(&self.ctx.desks[id].provider.name));
+        let subject = Subject::Job(job);
+        self.done.push(Settlement { subject, outcome, deferral, late, provider, at: now.wall, decided: now.mono });
+    }
+
+    /// Intake says that a partition has used much of its room.
+    pub(super) fn crowded(&mut self, home: Home, source: Source, now: Now) {
+        self.crowd.partitions.insert((home, source), now.mono);
+    }
+
+    /// Whether a job stands in the way of others: its partition is crowded, its provider takes nothing, another
+    /// runs dry.
+    fn crowds(&self, provider: ProviderId, job: &Job, now: Now) -> bool {
+        let at = job.receipt.source();
+        self.crowd.partitions.contains_key(&(at.home, at.from))
+            && self.aside.may_move(self.partition(at.home, at.from), provider, &self.depths(), now.mono) > 0
+    }
+
+    pub(super) fn partition(&self, home: Home, source: Source) -> (Home, u16) {
+        (home, u16::try_from(self.ctx.layout.index(source)).unwrap_or(u16::MAX))
+    }
+
+    fn depths(&self) -> Vec<usize> {
+        self.lines.iter().map(super::line::Line::len).collect()
+    }
+
+    /// Puts aside what stands in the way in crowded partitions.
+    pub(super) fn make_way(&mut self, now: Now) {
+        if self.crowd.partitions.is_empty() || self.crowd.look_at.is_some_and(|at| at > now.mono) {
+            return;
+        }
+        self.crowd.look_at = Some(now.mono + LOOK);
+        // Who has not been named again has room again.
+        self.crowd.partitions.retain(|_, named| *named + LATELY > now.mono);
+        let depths = self.depths();
+        for provider in 0..self.lines.len() {
+            let allowed = |&(home, source): &(Home, Source)| {
+                let most = self.aside.may_move(self.partition(home, source), provider, &depths, now.mono);
+                (most > 0).then_some(((home, source), most))
+            };
+            let allowed: BTreeMap<(Home, Source), usize> = self.crowd.partitions.keys().filter_map(allowed).collect();
+            if !allowed.is_empty() {
+                self.put_aside(provider, &allowed, now);
+            }
+        }
+    }
+
+    /// Moves a provider's jobs of some partitions into its hold, so many of each; those that would go first stay.
+    fn put_aside(&mut self, provider: ProviderId, allowed: &BTreeMap<(Home, Source), usize>, now: Now) {
+        let place = |job: &Job| (job.receipt.source().home, job.receipt.source().from);
+        let line = &mut self.lines[provider];
+        let mut stay: BTreeMap<(Home, Source), usize> = BTreeMap::new();
+        for job in line.jobs() {
+            let place = place(job);
+            if allowed.contains_key(&place) {
+                *stay.entry(place).or_default() += 1;
+            }
+        }
+        for (place, count) in &mut stay {
+            *count = count.saturating_sub(allowed[place]);
+        }
+        let gone = line.remove_if(|job| match stay.get_mut(&place(job)) {
+            None => false,
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+        });
+        let hold = Source::Hold(u16::try_from(provider).unwrap_or(u16::MAX));
+        for job in gone {
+            let (home, source) = place(&job);
+            self.aside.moved(self.partition(home, source), provider, 1);
+            self.defer(job, Deferral { to: hold, due: None }, Reason::ProviderBusy, Some(provider), now);
+        }
+    }
+}
+
+fn order_key(job: &Job) -> Option<OrderKey> {
+    let key = job.spec().ordering_key.as_ref()?;
+    Some((job.receipt.source().home, job.receipt.epoch(), job.lane, (**key).into()))
+}

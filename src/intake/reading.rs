@@ -1,0 +1,239 @@
+//! What is read, in which order and how far: lanes as far as there is room, tiers when their heads are due, holds
+//! while few of their jobs are in memory. And handing it over.
+//!
+//! Why: nothing here waits for a shard; when a shard's inbox is full, reading stops until it has room. A partition
+//! whose jobs pile up is told to the shards, for only they know who waits for whom.
+//! Must not know: ownership, commits, how a job is sent.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::after;
+use super::home::{Owned, Phase, Read};
+use super::owner::Owner;
+use crate::job::receipt::{End, Settled};
+use crate::job::{Home, Lane, Source};
+use crate::lane::inbox::{ToShard, shard_of};
+
+/// Most records read in one turn, so that the group is served in time.
+const TURN: usize = 4096;
+/// Most records taken from one partition before the next one gets its turn.
+const QUANTUM: usize = 256;
+/// Most jobs of one hold in memory, over all homes: enough to keep its provider busy, few enough to be no backlog.
+const HELD_MAX: usize = 4096;
+/// How often heads of tiers and holds are looked at when nothing comes from them.
+const LOOK: Duration = Duration::from_millis(20);
+/// How often it is shown what waits.
+const SHOW: Duration = Duration::from_millis(500);
+/// How often the shards are told that a partition is crowded.
+const TELL: Duration = Duration::from_millis(100);
+
+/// When what is done again.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    look_at: Option<Instant>,
+    show_at: Option<Instant>,
+    told: BTreeMap<(Home, usize), Instant>,
+}
+
+impl Owner {
+    /// Reads from every live home that has room, a quantum at a time. Returns how many records.
+    pub(super) fn read(&mut self, now: Instant) -> usize {
+        let mut total = 0;
+        let homes: Vec<Home> = self.in_phase(|phase| matches!(phase, Phase::Live { .. }));
+        // Lanes have three quarters of the memory, tiers and holds the rest.
+        let memory = self.config.memory_bytes / homes.len().max(1);
+        let share = memory / 4 * 3 / Lane::ALL.len();
+        let turn = homes.iter().position(|home| *home >= self.first).unwrap_or(0);
+        for lane in Lane::ALL {
+            for &home in homes[turn..].iter().chain(&homes[..turn]) {
+                if total >= TURN {
+                    self.first = home;
+                    return total;
+                }
+                total += self.read_lane(home, lane, share, now);
+            }
+        }
+        self.first = homes.get(turn + 1).copied().unwrap_or(0);
+        if self.pace.look_at.is_none_or(|at| at <= now) {
+            let later = self.layout.later().count().max(1);
+            let read = self.read_later(&homes, memory / 4 / later, now);
+            self.pace.look_at = (read == 0).then(|| after(now, LOOK));
+            total += read;
+        }
+        total
+    }
+
+    fn read_lane(&mut self, home: Home, lane: Lane, share: usize, now: Instant) -> usize {
+        let source = Source::Jobs(lane);
+        let mut count = 0;
+        let mut failed = None;
+        while count < QUANTUM {
+            let Some(owned) = self.owned.get_mut(&home) else { break };
+            if Self::is_full(owned, source, self.config.window_jobs, share) {
+                break;
+            }
+            let read = owned.read(lane);
+            match self.place(read, source) {
+                Ok(true) => count += 1,
+                Ok(false) => break,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        self.links.metrics.jobs.with_label_values(&[lane.as_str()]).inc_by(count as u64);
+        if let Some(error) = failed {
+            self.stop_home(home, error);
+        }
+        self.tell_crowded(home, source, share, now);
+        count
+    }
+
+    fn is_full(owned: &Owned, source: Source, window: usize, share: usize) -> bool {
+        owned.ledger.span(source) >= window || owned.ledger.outstanding_bytes(source) >= share
+    }
+
+    /// Puts what was read where it belongs. `false`: there was nothing.
+    fn place(&mut self, read: Read, source: Source) -> Result<bool, String> {
+        match read {
+            Read::Job(job) => self.outgoing[shard_of(job.spec(), self.links.shards.len())].push(job),
+            Read::Turned(turned) => self.turned.push(turned),
+            Read::DoneBefore => {
+                let topics = &self.config.topics;
+                self.links.metrics.restored.with_label_values(&[topics.short(topics.source(source))]).inc();
+            }
+            Read::Empty => return Ok(false),
+            Read::Failed(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// Reads what is due of tiers, and of holds what has room.
+    fn read_later(&mut self, homes: &[Home], share: usize, now: Instant) -> usize {
+        let wall = self.links.clock.wall();
+        let mut held: Vec<usize> = (0..self.layout.holds).map(|p| self.outstanding(Source::Hold(p))).collect();
+        let mut total = 0;
+        for &home in homes {
+            for (index, source) in self.layout.later().enumerate() {
+                let mut count = 0;
+                let failed = loop {
+                    let room = |held: &[usize]| !matches!(source, Source::Hold(p) if held[usize::from(p)] >= HELD_MAX);
+                    let Some(owned) = self.owned.get_mut(&home) else { break None };
+                    let full = Self::is_full(owned, source, self.config.window_jobs, share);
+                    let Phase::Live { later, .. } = &mut owned.phase else { break None };
+                    if count >= QUANTUM || !room(&held) || full {
+                        break None;
+                    }
+                    let read = later[index].read(&self.config.topics, &mut owned.ledger, wall);
+                    match self.place(read, source) {
+                        Ok(true) => count += 1,
+                        Ok(false) => break None,
+                        Err(error) => break Some(error),
+                    }
+                    if let Source::Hold(provider) = source {
+                        held[usize::from(provider)] += 1;
+                    }
+                };
+                total += count;
+                match (failed, source) {
+                    (Some(error), _) => self.stop_home(home, error),
+                    // A hold is one provider's alone: nobody else waits in it.
+                    (None, Source::Hold(_)) => {}
+                    (None, _) => self.tell_crowded(home, source, share, now),
+                }
+            }
+        }
+        total
+    }
+
+    fn outstanding(&self, source: Source) -> usize {
+        self.owned.values().map(|owned| owned.ledger.outstanding_in(source)).sum()
+    }
+
+    /// Tells the shards when a source has used all of its room: then nothing behind its jobs is read.
+    fn tell_crowded(&mut self, home: Home, source: Source, share: usize, now: Instant) {
+        let Some(owned) = self.owned.get(&home) else { return };
+        if !Self::is_full(owned, source, self.config.window_jobs, share) {
+            return;
+        }
+        let told = self.pace.told.entry((home, self.layout.index(source))).or_insert(now);
+        if *told > now {
+            return;
+        }
+        *told = after(now, TELL);
+        for shard in &self.links.shards {
+            // A shard without room will be told next time.
+            let _full = shard.try_send(ToShard::Crowded { home, source });
+        }
+    }
+
+    /// A deferral is durable: its tier or hold reaches at least to it.
+    pub(super) fn reaches(&mut self, settled: &Settled) {
+        let End::Deferred(source, offset) = settled.end else { return };
+        if let Some(owned) = self.owned.get_mut(&settled.source.home) {
+            let end = &mut owned.ends[self.layout.index(source)];
+            *end = (*end).max(offset + 1);
+        }
+    }
+
+    /// Shows what waits in tiers and holds, and how late their heads are.
+    pub(super) fn publish_later(&mut self, now: Instant) {
+        if self.pace.show_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.pace.show_at = Some(after(now, SHOW));
+        let wall = self.links.clock.wall();
+        for (index, source) in self.layout.later().enumerate() {
+            let (mut records, mut late) = (0, 0);
+            for owned in self.owned.values() {
+                let next = owned.ledger.next(source);
+                records += (owned.ends[self.layout.index(source)] - next).max(0);
+                if let (Source::Delay(_), Phase::Live { later, .. }) = (source, &owned.phase) {
+                    late = late.max(later[index].due().map_or(0, |due| (wall.0 - due.0).max(0)));
+                }
+            }
+            let topic = self.config.topics.source(source);
+            let label = [self.config.topics.short(topic)];
+            self.links.metrics.deferred.with_label_values(&label).set(records);
+            if matches!(source, Source::Delay(_)) {
+                self.links.metrics.tier_late.with_label_values(&label).set(late as f64 / 1000.0);
+            }
+        }
+    }
+
+    /// Hands over what was read. `false`: a shard has no room, so nothing more is read for now.
+    pub(super) fn hand_over(&mut self) -> bool {
+        let shards = &self.links.shards;
+        self.purges.retain(|(shard, home, epoch, why)| {
+            shards[*shard]
+                .try_send(ToShard::Purge { home: *home, epoch: *epoch, why: *why })
+                .is_err_and(|e| matches!(e, TrySendError::Full(_)))
+        });
+        let mut room = true;
+        if !self.turned.is_empty() {
+            let count = self.turned.len();
+            let shard = count % shards.len();
+            if let Err(TrySendError::Full(ToShard::Turned(kept)) | TrySendError::Closed(ToShard::Turned(kept))) =
+                shards[shard].try_send(ToShard::Turned(std::mem::take(&mut self.turned)))
+            {
+                self.turned = kept;
+                room = false;
+            }
+        }
+        for (shard, jobs) in self.outgoing.iter_mut().enumerate().filter(|(_, jobs)| !jobs.is_empty()) {
+            match self.links.shards[shard].try_send(ToShard::Jobs(std::mem::take(jobs))) {
+                Ok(()) => {}
+                Err(TrySendError::Full(ToShard::Jobs(kept)) | TrySendError::Closed(ToShard::Jobs(kept))) => {
+                    *jobs = kept;
+                    room = false;
+                }
+                Err(_) => room = false,
+            }
+        }
+        room
+    }
+}

@@ -1,0 +1,117 @@
+//! Which jobs of a home are known: in flight, deferred, or done. So a record that repeats one is told apart from a
+//! job that comes back.
+//!
+//! Why: upstream may enqueue an id twice, and a crash between a deferral's two records leaves the job twice in
+//! Kafka. Bounded: of the jobs that are done or deferred, the latest `depth` are remembered.
+//! Must not know: what a job says, how it is sent.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::job::receipt::End;
+use crate::job::{JobKey, Source};
+
+/// What to do with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is its job's turn.
+    Goes,
+    /// The job goes, went or will go by another record.
+    Repeat,
+    /// The job's deferral has not been acknowledged yet, or another record of the job is in flight: look again
+    /// when that has ended.
+    NotYet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// This record of it is being dealt with.
+    InFlight(Source, i64),
+    /// Its next record has the hop of the entry.
+    Deferred,
+    /// It has its terminal outcome.
+    Done,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hop: u16,
+    state: State,
+    /// Number of its latest mention in `settled`; an older mention of it there means nothing.
+    mention: u64,
+}
+
+/// The jobs one home knows.
+#[derive(Debug)]
+pub struct Known {
+    jobs: HashMap<JobKey, Entry>,
+    /// Those that are not in flight, oldest first.
+    settled: VecDeque<(u64, JobKey)>,
+    mentions: u64,
+    depth: usize,
+}
+
+impl Known {
+    /// Remembers the latest `depth` jobs that are done or deferred.
+    #[must_use]
+    pub fn new(depth: usize) -> Self {
+        Self { jobs: HashMap::new(), settled: VecDeque::new(), mentions: 0, depth }
+    }
+
+    /// Jobs remembered, those in flight included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Judges a record of a job that was deferred `hop` times, and that lies at `offset` of `source`.
+    #[must_use]
+    pub fn judge(&self, job: JobKey, hop: u16, source: Source, offset: i64) -> Judgement {
+        let Some(known) = self.jobs.get(&job) else { return Judgement::Goes };
+        match known.state {
+            State::Done => Judgement::Repeat,
+            _ if hop < known.hop => Judgement::Repeat,
+            State::Deferred => Judgement::Goes,
+            State::InFlight(..) if hop > known.hop => Judgement::NotYet,
+            State::InFlight(s, o) if (s, o) == (source, offset) => Judgement::Goes,
+            State::InFlight(..) => Judgement::Repeat,
+        }
+    }
+
+    /// A record that goes is in flight from now on.
+    pub fn taken(&mut self, job: JobKey, hop: u16, source: Source, offset: i64) {
+        let mention = self.mentions;
+        self.jobs.insert(job, Entry { hop, state: State::InFlight(source, offset), mention });
+        self.mentions += 1;
+    }
+
+    /// An outcome of a record of the job is durable; the record had been deferred `hop` times.
+    pub fn settled(&mut self, job: JobKey, hop: u16, end: End) {
+        let (hop, state) = match end {
+            End::Terminal => (hop, State::Done),
+            End::Deferred(..) => (hop.saturating_add(1), State::Deferred),
+            End::Repeat => return,
+        };
+        // What is known to be further on stays: outcomes are read in the order in which they were written, but a
+        // twin's may come late.
+        let behind = |known: &Entry| known.state == State::Done || known.hop > hop;
+        if state != State::Done && self.jobs.get(&job).is_some_and(behind) {
+            return;
+        }
+        let mention = self.mentions;
+        self.mentions += 1;
+        self.jobs.insert(job, Entry { hop, state, mention });
+        self.settled.push_back((mention, job));
+        while self.settled.len() > self.depth {
+            let Some((mention, oldest)) = self.settled.pop_front() else { break };
+            if self.jobs.get(&oldest).is_some_and(|entry| entry.mention == mention) {
+                self.jobs.remove(&oldest);
+            }
+        }
+    }
+}
