@@ -3,6 +3,8 @@
 //! Why: the one place that knows all rooms, so that none of them has to.
 //! Must not know: simulators, command lines.
 
+pub mod dead;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! Why: the first thing a person sees; `--help` teaches, errors say what to do.
 //! Must not know: how anything is done; it calls `app`, `config` and `sim`.
 
+mod dead;
 mod demo;
 mod enqueue;
 mod note;
@@ -22,9 +23,9 @@ use crate::job::source::SHIPPED_TIERS;
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done; for `run`: drained and committed
-  1   failed on the way; a restart goes on where it stopped
+  1   failed or was stopped on the way; a restart goes on where it stopped
   2   the command line was not understood
-  65  the input holds records that are no jobs
+  65  the input holds records that are no jobs, or the progress file is about something else
   69  the brokers do not answer
   75  `run`: the drain's time was over with jobs still at a provider; they will be sent again
   78  the configuration or the topics are wrong";
@@ -90,6 +91,11 @@ enum Command {
         lane: Lane,
         #[command(flatten)]
         config: ConfigFile,
+    },
+    /// Look at what could not be sent, and send it again
+    Dead {
+        #[command(subcommand)]
+        action: dead::DeadAction,
     },
     /// Parts of the simulated world, for tests and rehearsals
     Sim {
@@ -193,6 +199,7 @@ pub fn main() -> ExitCode {
         }
         Command::Topics { action: TopicsAction::Create { config } } => tools::topics_create(config.config.as_deref()),
         Command::Enqueue { file, lane, config } => enqueue::enqueue(&file, lane, config.config.as_deref()),
+        Command::Dead { action } => dead::dead(action),
         Command::Sim { part } => sim::sim(part),
     };
     match done {

@@ -13,7 +13,8 @@ fn fault<T>(reason: Reason, detail: impl Into<String>) -> Result<T, Fault> {
 }
 
 /// Control and direction-changing characters have no place in a header, a name or a log line.
-fn is_unsafe(c: char) -> bool {
+#[must_use]
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }

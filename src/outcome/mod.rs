@@ -3,9 +3,11 @@
 //! Why: everything downstream of a vendor's reply, and everything upstream reads, speaks these words.
 //! Must not know: vendors, Kafka, how an outcome is made durable.
 
+pub mod letter;
 pub mod record;
 pub mod schema;
 mod scrub;
+pub mod selection;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;

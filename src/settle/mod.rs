@@ -7,8 +7,10 @@
 //! twice in Kafka, and the second is turned away when it is read.
 //! Must not know: why an outcome is what it is, ledgers, offsets of jobs topics beyond the receipt.
 
+pub mod dead;
 mod letter;
 mod producer;
+pub mod redrive;
 mod stage;
 
 use std::fmt;
