@@ -7,6 +7,8 @@
 mod aside;
 #[path = "machines/budget.rs"]
 mod budget;
+#[path = "machines/known.rs"]
+mod known;
 #[path = "machines/lane.rs"]
 mod lane;
 #[path = "machines/ledger.rs"]
@@ -23,6 +25,8 @@ mod receipts;
 mod retry;
 #[path = "machines/route.rs"]
 mod route;
+#[path = "machines/source.rs"]
+mod source;
 
 use std::time::{Duration, Instant};
 

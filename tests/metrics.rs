@@ -35,6 +35,7 @@ fn touched() -> Metrics {
     m.hops.with_label_values(&["marketing"]).observe(1.0);
     m.deferred.with_label_values(&["delay.10s"]).set(1);
     m.tier_late.with_label_values(&["delay.10s"]).set(1.0);
+    m.lane_max_age.with_label_values(&["marketing"]).set(1.0);
     m.retry_budget.with_label_values(&["mail", "0"]).set(1.0);
     m.commits.with_label_values(&["ok"]).inc();
     m.lease_remaining.set(1.0);

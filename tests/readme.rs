@@ -154,7 +154,8 @@ fn every_metric_that_is_named_exists() {
             // The middle of a recorded series' name is not a metric's whole name, but one all the same.
             let name: String = text[at + 9..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
             let family = name.strip_suffix("_bucket").unwrap_or(&name);
-            let derived = family.strip_prefix("gate_utilisation").or(family.strip_prefix("backlog_records"));
+            let derived =
+                ["gate_utilisation", "backlog_records", "backlog_seconds"].into_iter().find(|d| family.starts_with(d));
             let known = catalogue.contains_key(family) || catalogue.contains_key(&format!("{family}_total"));
             assert!(name.is_empty() || derived.is_some() || known, "{file} names `peakpost_{name}`; no such metric");
         }

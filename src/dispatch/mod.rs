@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::gate;
+use crate::job::Lane;
 use crate::job::source::{Layout, Tiers};
 use crate::lane::inbox::ToShard;
 use crate::ledger::ownership::Ownership;
@@ -123,6 +124,10 @@ pub fn start(parts: Parts) -> Dispatch {
             Desk { provider, gate, stop: stop::StopLine::new(now) }
         })
         .collect();
+    for lane in Lane::ALL {
+        let age = rules.policy.max_age[lane.index()].as_secs_f64();
+        metrics.lane_max_age.with_label_values(&[lane.as_str()]).set(age);
+    }
     let rules = Arc::new(rules);
     let layout = Layout {
         tiers: u8::try_from(rules.tiers.0.len()).unwrap_or(u8::MAX),

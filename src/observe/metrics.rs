@@ -39,6 +39,8 @@ pub struct Metrics {
     pub lane_head_age: GaugeVec,
     /// Retries that may go now.
     pub retry_budget: GaugeVec,
+    /// The longest age of a lane's jobs.
+    pub lane_max_age: GaugeVec,
     /// Units granted.
     pub gate_granted: IntCounterVec,
     /// What a limit lets through in the long run.
@@ -141,6 +143,12 @@ impl Metrics {
                 "retry_budget",
                 "Jobs that may have been sent and may go again now, by shard.",
                 &["provider", "shard"],
+            )?,
+            lane_max_age: fgauge(
+                &r,
+                "lane_max_age_seconds",
+                "Age at which a job without expires_at expires, as configured.",
+                &["lane"],
             )?,
             gate_granted: counter(
                 &r,
