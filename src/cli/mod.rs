@@ -151,6 +151,12 @@ enum SimPart {
         /// Partitions of each topic
         #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
         partitions: u16,
+        /// Brokers in the cluster
+        #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
+        nodes: u8,
+        /// Take orders on stdin, a line each, to err in one way or another; a line that is none is answered with a list
+        #[arg(long)]
+        orders: bool,
         /// Providers, each of which has a hold topic
         #[arg(long = "provider", value_name = "NAME")]
         providers: Vec<String>,

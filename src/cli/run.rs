@@ -7,9 +7,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Stop, load, runtime};
 use crate::app::{Daemon, Extras};
-use crate::observe::logs;
+use crate::observe::{failpoint, logs};
 
 pub(super) fn run(file: Option<&Path>) -> Result<ExitCode, Stop> {
+    failpoint::start();
     let config = load(file)?;
     let _logs = logs::start(&config.log).map_err(|e| Stop::new(78, e))?;
     let runtime = runtime()?;

@@ -18,15 +18,34 @@ pub(super) fn sim(part: SimPart) -> Result<ExitCode, Stop> {
                 until_stopped().await?;
                 simulator.shutdown().await.map_err(|e| Stop::new(1, e))?;
             }
-            SimPart::Broker { prefixes, partitions, providers, tiers } => {
+            SimPart::Broker { prefixes, partitions, providers, tiers, nodes, orders } => {
                 let lines = prefixes.iter().map(|prefix| Topics::with(prefix, &tiers, &providers)).collect();
-                let broker = Broker::start(lines, partitions).map_err(|e| Stop::new(1, e))?;
+                let broker = Broker::start(lines, partitions, nodes).map_err(|e| Stop::new(1, e))?;
                 say(&broker.brokers)?;
-                until_stopped().await?;
+                if orders {
+                    // Nobody waits for it: it may be reading when the process ends.
+                    let _reads = std::thread::spawn(move || take_orders(&broker));
+                    until_stopped().await?;
+                } else {
+                    until_stopped().await?;
+                }
             }
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Obeys lines of stdin to its end, and then keeps the broker. Each is answered with `ok` or what is wrong with it.
+fn take_orders(broker: &Broker) {
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        let answer = broker.obey(&line).map_or_else(|e| format!("error: {e}"), |()| "ok".to_owned());
+        if say(&answer).is_err() {
+            break;
+        }
+    }
+    loop {
+        std::thread::park();
+    }
 }
 
 /// What an operator needs to point a daemon at the simulated vendors.

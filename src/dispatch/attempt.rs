@@ -15,6 +15,7 @@ use crate::job::receipt::Why;
 use crate::job::{Job, Lane, field};
 use crate::ledger::ownership::Standing;
 use crate::observe::attempt::Attempt;
+use crate::observe::failpoint::failpoint;
 use crate::outcome::{Code, Kind, Outcome, Reason, Said, Scope, Verdict};
 use crate::provider::wire::WireError;
 use crate::provider::{Decoded, Reply, Request};
@@ -71,6 +72,7 @@ impl Shard {
 
     /// A request has ended.
     pub(super) fn landed(&mut self, flight: usize, result: &Result<Reply, WireError>, now: Now) {
+        failpoint!("after_reply");
         let Flight { provider, lane, key, jobs, started } = self.flights.remove(flight);
         self.lines[provider].in_flight.dec();
         self.release(provider, lane, 1);

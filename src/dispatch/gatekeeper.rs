@@ -113,6 +113,7 @@ impl Gatekeeper {
             let (requests, messages) = (grant.permit.requests(), grant.permit.messages());
             self.granted[0].inc_by(u64::from(requests));
             self.granted[1].inc_by(u64::from(messages));
+            tracing::trace!(target: "peakpost::permit", provider = &*self.name, requests, messages, "granted");
             self.wait[grant.permit.lane().index()].observe(grant.waited.as_secs_f64());
             if let Some(log) = &self.permit_log
                 && let Ok(mut log) = log.lock()

@@ -14,6 +14,7 @@ use crate::job::receipt::Why;
 use crate::job::{Job, Lane, field};
 use crate::lane::Fit;
 use crate::ledger::ownership::Standing;
+use crate::observe::failpoint::failpoint;
 use crate::outcome::{Code, Kind, Outcome, Reason, Said};
 use crate::policy::Decision;
 use crate::provider::{MAX_BATCH_BYTES, Request, Unencodable};
@@ -35,6 +36,7 @@ impl Shard {
             requests -= 1;
             messages -= batch.len();
             let admitted = batch.into_iter().filter_map(|job| self.admit(provider, key, job, now)).collect();
+            failpoint!("after_permit");
             if !self.fly(provider, lane, key, admitted, now) {
                 // Nobody of it may go: its unit is spent, its slot is free again.
                 self.release(provider, lane, 1);

@@ -15,6 +15,7 @@ use crate::job::receipt::Why;
 use crate::job::{Home, Job, Receipt, Source};
 use crate::lane::inbox::Turned;
 use crate::ledger::Ledger;
+use crate::observe::failpoint::failpoint;
 
 /// Longest wait for one answer of the broker while homes are opened.
 const ASK: std::time::Duration = std::time::Duration::from_secs(5);
@@ -212,6 +213,7 @@ impl Owner {
             self.assigned.remove(home);
             self.links.ownership.close(*home);
             self.purge(*home, why);
+            failpoint!("inside_revoke");
             self.end_as(*home, Phase::Closing);
         }
         self.leaving = Some(Leaving { homes, deadline, commit: None });

@@ -23,6 +23,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::Config;
 use crate::job::Home;
 use crate::ledger;
+use crate::observe::failpoint::failpoint;
 use crate::observe::kafka;
 
 /// What the group tells its member.
@@ -226,8 +227,10 @@ impl Membership {
 
 fn commit_each(consumer: &BaseConsumer<Context>, queue: &Receiver<Vec<TopicPartitionList>>, wake: &Thread) {
     for requests in queue {
+        failpoint!("before_commit");
         let answer = requests.iter().try_for_each(|positions| consumer.commit(positions, CommitMode::Sync));
         let answer = answer.map_err(|e| e.to_string());
+        failpoint!("after_commit");
         consumer.context().push(Event::Committed(answer));
         wake.unpark();
     }

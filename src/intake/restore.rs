@@ -20,6 +20,7 @@ use crate::job::receipt::End;
 use crate::job::topic::Topics;
 use crate::job::{Home, JobKey};
 use crate::ledger::Ledger;
+use crate::observe::failpoint::failpoint;
 use crate::observe::kafka;
 use crate::outcome::record::Record;
 use crate::outcome::{Kind, Reason};
@@ -109,6 +110,7 @@ impl Restore {
             match reading.queue.poll(Duration::ZERO) {
                 None => return Progress::More,
                 Some(Ok(message)) => {
+                    failpoint!("inside_restore");
                     self.note(message.payload().unwrap_or_default(), message.offset(), ledger);
                     if message.offset() + 1 >= reading.end {
                         return Progress::Done;

@@ -7,6 +7,7 @@
 
 pub mod attempt;
 pub mod clock;
+pub(crate) mod failpoint;
 pub mod kafka;
 pub mod logs;
 pub mod metrics;

@@ -16,6 +16,7 @@ use super::{Deferral, Links, Parts, Settlement, Subject};
 use crate::job::Home;
 use crate::job::receipt::{Back, Why};
 use crate::job::topic::Topics;
+use crate::observe::failpoint::failpoint;
 use crate::outcome::{Kind, Outcome};
 
 /// How long the thread sleeps for new work while records are out: the resolution of settle latency.
@@ -143,6 +144,7 @@ impl Stage {
     }
 
     fn produce_one(&mut self, slot: usize) -> Result<bool, Failure> {
+        failpoint!("before_outcome");
         let Entry { settlement, needs } = &self.entries[slot];
         let source = settlement.subject.receipt().source();
         let partition = i32::from(source.home);
@@ -172,11 +174,13 @@ impl Stage {
             (Err(failure), _) => return self.failed(slot, failure),
             (Ok(offset), Needs::Outcome(before)) => (offset, before),
             (Ok(offset), Needs::Dead | Needs::Deferral) => {
+                failpoint!("between_deferral");
                 self.entries[slot].needs = Needs::Outcome(offset);
                 self.backlog.push_back(slot);
                 return;
             }
         };
+        failpoint!("after_outcome");
         let Entry { settlement, .. } = self.entries.remove(slot);
         self.count(&settlement);
         let end = settlement.end(before);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::{Reply, Request};
+use crate::observe::failpoint::failpoint;
 use guard::Guard;
 
 /// Replies are read up to this size; the rest is left unread.
@@ -82,6 +83,7 @@ impl Wire {
         // A resolver never sees an address literal, so literals are judged here.
         self.guard.judge_literal(&url).map_err(WireError::Forbidden)?;
         let call = self.client.post(url).headers(request.headers).body(request.body);
+        failpoint!("after_first_byte", soon);
         let mut response = call.send().await.map_err(|e| classify(&e))?;
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let mut body = BytesMut::new();

@@ -97,7 +97,7 @@ pub async fn run(setup: &Setup, mut show: impl FnMut(&Progress)) -> Result<Repor
     let cpu = report::cpu_seconds();
     let providers = LIMITS.map(|(_, name, _)| name.to_owned());
     let topics = Topics::with(PREFIX, &SHIPPED_TIERS.map(str::to_owned), &providers);
-    let broker = Broker::start(vec![topics.clone()], PARTITIONS)?;
+    let broker = Broker::start(vec![topics.clone()], PARTITIONS, 1)?;
     let scratch = Scratch::new(setup.seed)?;
     let vendor = Simulator::start(SimConfig { seed: setup.seed, ..SimConfig::default() }).await?;
     let config = config(&broker, &vendor, &scratch)?;
