@@ -33,8 +33,8 @@ fn touched() -> Metrics {
     m.homes_owned.set(1);
     m.homes_stopped.set(1);
     m.hops.with_label_values(&["marketing"]).observe(1.0);
-    m.deferred.with_label_values(&["delay.10s"]).set(1);
-    m.tier_late.with_label_values(&["delay.10s"]).set(1.0);
+    m.deferred.with_label_values(&["delay.marketing.10s"]).set(1);
+    m.tier_late.with_label_values(&["delay.marketing.10s"]).set(1.0);
     m.lane_max_age.with_label_values(&["marketing"]).set(1.0);
     m.retry_budget.with_label_values(&["mail", "0"]).set(1.0);
     m.commits.with_label_values(&["ok"]).inc();

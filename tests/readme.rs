@@ -112,7 +112,7 @@ fn every_topic_is_in_the_table() {
     let topics = Topics::new("peakpost");
     let (homes, outcomes, dead) = (topics.homes(), topics.outcomes(), topics.dead());
     let jobs = Lane::ALL.map(|lane| topics.jobs(lane));
-    let ours = ["peakpost.delay.<tier>", "peakpost.hold.<provider>", &*homes, &*outcomes, &*dead];
+    let ours = ["peakpost.delay.<lane>.<tier>", "peakpost.hold.<lane>.<provider>", &*homes, &*outcomes, &*dead];
     same("topics", words("## Topics"), jobs.into_iter().chain(ours));
 }
 

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::Failure;
 use crate::config::Config;
-use crate::job::Wall;
-use crate::job::source::Source;
 use crate::job::topic::Topics;
+use crate::job::{Lane, Source, Wall};
 use crate::observe::Clock;
 use crate::outcome::letter::{Left, Letter, Terms};
 use crate::outcome::selection::{Selection, Span};
@@ -102,10 +101,10 @@ impl Desk {
         self.topics.dead()
     }
 
-    /// The topic that redriven jobs go to.
+    /// The topics that redriven jobs go to, each to its lane's.
     #[must_use]
-    pub fn tier(&self) -> &str {
-        self.topics.source(Source::Delay(0))
+    pub fn tiers(&self) -> String {
+        Lane::ALL.map(|lane| self.topics.source(Source::Delay(lane, 0))).join(" and ")
     }
 
     /// How long they wait there.
@@ -197,14 +196,16 @@ impl Desk {
     pub fn check_tier(&self) -> Result<(), Failure> {
         let counts = self.reader()?.partitions()?;
         let of = |topic: &str| counts.get(topic).copied().unwrap_or(0);
-        match of(self.tier()) {
-            there if there > 0 && there >= of(&self.topic()) => Ok(()),
-            there => Err(Failure::Misconfigured(format!(
-                "redriven jobs go to `{}`, which has {there} partitions and must have {}; hint: `peakpost topics create`",
-                self.tier(),
-                of(&self.topic())
-            ))),
+        for topic in Lane::ALL.map(|lane| self.topics.source(Source::Delay(lane, 0))) {
+            let there = of(topic);
+            if there == 0 || there < of(&self.topic()) {
+                return Err(Failure::Misconfigured(format!(
+                    "redriven jobs go to `{topic}`, which has {there} partitions and must have {}; hint: `peakpost topics create`",
+                    of(&self.topic())
+                )));
+            }
         }
+        Ok(())
     }
 
     /// Redrives what the order says out of `spans`. `stop` counts the wishes to stop: at the first nothing more is
@@ -222,7 +223,7 @@ impl Desk {
     ) -> Result<(Ended, Progress), Failure> {
         let mut reader = self.reader()?;
         reader.start(spans)?;
-        let writer = Writer::new(&self.settle, self.tier().to_owned())?;
+        let writer = Writer::new(&self.settle, self.topics.clone())?;
         let now = self.clock.mono();
         let mut run = Run {
             desk: self,

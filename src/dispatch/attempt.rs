@@ -143,6 +143,7 @@ impl Shard {
                 next
             }
             Decoded::Blame(list) => {
+                self.not_sent(provider, &jobs);
                 self.without(provider, jobs, list, now);
                 self.half_ended(provider, key, now);
                 "again_without_the_blamed"
@@ -155,6 +156,7 @@ impl Shard {
                 "settled"
             }
             Decoded::Unblamed(said) => {
+                self.not_sent(provider, &jobs);
                 let (next, left_behind) = self.lines[provider].splits.unblamed(key, jobs, &said);
                 if let Some(jobs) = left_behind {
                     self.search(provider, jobs, &said, now);
@@ -187,6 +189,12 @@ impl Shard {
                 "split"
             }
         }
+    }
+
+    /// What the retry budget paid for jobs that were not sent after all comes back.
+    pub(super) fn not_sent<'j>(&mut self, provider: ProviderId, jobs: impl IntoIterator<Item = &'j Job>) {
+        let unsure = jobs.into_iter().filter(|job| job.way.unsure).count();
+        self.lines[provider].budget.give_back(u32::try_from(unsure).unwrap_or(u32::MAX));
     }
 
     /// Goes on searching a group in which somebody is at fault.
@@ -327,8 +335,17 @@ impl Shard {
             Next::Again { after, counted } => {
                 let code = verdict.said().map_or(Code::Nonsense, |said| said.code);
                 job.way.failures = job.way.failures.saturating_add(u16::from(counted));
-                job.way.unsure |= matches!(verdict, Verdict::Ambiguous(_));
+                // The budget spares a provider. Of endpoints that jobs name there are many, and each has its own jobs only.
+                job.way.unsure |= matches!(verdict, Verdict::Ambiguous(_)) && !own_endpoint;
                 job.way.last_error = Some(code.as_str().into());
+                // A time that the vendor names is never shortened by a tier.
+                let tiers = &self.ctx.rules.tiers;
+                let after = match verdict {
+                    Verdict::Throttled { wait: Some(_), .. } => {
+                        tiers.beyond(after).map_or(after, |tier| tiers.wait(tier))
+                    }
+                    _ => after,
+                };
                 if let Some(job) = self.keep(job, now) {
                     self.wait_again(job, provider, after, Reason::Again(code), now);
                 }

@@ -24,6 +24,10 @@ const LOOK: Duration = Duration::from_millis(200);
 const LATELY: Duration = Duration::from_millis(500);
 /// Most jobs of one ordering key that wait here behind their first; more are deferred, and lose their place.
 const OF_KEY_MAX: usize = 500;
+/// The same in bytes, taking all for as large as the one that comes.
+const OF_KEY_BYTES: usize = 256 * 1024;
+/// A job that waits for the retry budget for longer than this is deferred, unless its provider stands still.
+const BUDGET_WAIT: Duration = Duration::from_secs(10);
 
 /// Whose turn it is among jobs that go one after another: within one ownership of one home, one lane.
 pub(super) type OrderKey = (Home, u32, Lane, Box<str>);
@@ -40,9 +44,12 @@ impl Shard {
     /// A job arrives from its topic: behind those of its ordering key that came before, else at once.
     pub(super) fn arrive(&mut self, job: Job, now: Now) {
         let Some(key) = order_key(&job) else { return self.enter(job, now) };
-        if self.order.parked_behind(&key) >= OF_KEY_MAX {
-            // It has not entered the order, so there is no turn that it could pass on.
-            return self.postpone(job, Reason::KeyBusy, now);
+        let behind = self.order.parked_behind(&key);
+        if behind >= OF_KEY_MAX || behind * job.bytes().len() >= OF_KEY_BYTES {
+            // It has not entered the order, so there is no turn that it could pass on. The oftener it came in vain, the
+            // later it comes again.
+            let wait = self.ctx.rules.tiers.horizon() * (1 << job.way.hop.min(10));
+            return self.postpone(job, wait, Reason::KeyBusy, now);
         }
         if let Some(job) = self.order.enter(key, job) {
             self.enter(job, now);
@@ -61,14 +68,14 @@ impl Shard {
         let (job, outcome) = match turned {
             Turned::Malformed(malformed) => return self.bury(malformed, now),
             Turned::Repeat(job) => (job, Outcome::plain(Kind::Duplicate, Reason::Duplicate)),
-            Turned::NotYet(job) => return self.postpone(job, Reason::InFlight, now),
+            Turned::NotYet(job) => return self.postpone(job, self.ctx.rules.tiers.horizon(), Reason::InFlight, now),
         };
         self.put(job, outcome, None, None, now);
     }
 
-    /// A job that has done nothing here comes back after the shortest tier.
-    fn postpone(&mut self, job: Job, reason: Reason, now: Now) {
-        let deferral = self.tier(self.ctx.rules.tiers.horizon(), now);
+    /// A job that has done nothing here comes back later, whatever its key.
+    fn postpone(&mut self, job: Job, wait: Duration, reason: Reason, now: Now) {
+        let deferral = self.tier(job.lane, wait, now);
         match self.ctx.ownership.standing(&job.receipt, now.mono) {
             Standing::Gone => self.returned.push(job.into_receipt().abandon(Why::Revoked)),
             _ => self.put(job, Outcome::plain(Kind::Deferred, reason), Some(deferral), None, now),
@@ -87,23 +94,34 @@ impl Shard {
 
     /// Lets a job wait before it is tried again: in memory, or in the nearest tier.
     pub(super) fn wait_again(&mut self, job: Job, provider: ProviderId, wait: Duration, reason: Reason, now: Now) {
-        match self.ctx.rules.tiers.nearest(wait) {
-            None if !self.crowds(provider, &job, now) => self.waiting.push(now.mono + wait, (Some(provider), job)),
-            _ => self.defer_for(job, wait, reason, Some(provider), now),
+        // Retries without a budget must not fill the read-ahead of a provider that takes others. One that takes
+        // nothing has nothing to read ahead for.
+        let overdrawn = job.way.unsure
+            && !self.aside.stands_still(provider, now.mono)
+            && self.lines[provider].is_overdrawn(BUDGET_WAIT, now.mono);
+        let tiers = &self.ctx.rules.tiers;
+        match tiers.nearest(wait) {
+            None if !overdrawn && !self.crowds(provider, &job, now) => {
+                self.waiting.push(now.mono + wait, (Some(provider), job));
+            }
+            _ => {
+                let wait = if overdrawn { wait.max(tiers.horizon() * (1 << job.way.hop.min(6))) } else { wait };
+                self.defer_for(job, wait, reason, Some(provider), now);
+            }
         }
     }
 
     /// Puts a job into the tier nearest to a wait, at least the first.
     fn defer_for(&mut self, job: Job, wait: Duration, reason: Reason, provider: Option<ProviderId>, now: Now) {
-        let deferral = self.tier(wait, now);
+        let deferral = self.tier(job.lane, wait, now);
         self.defer(job, deferral, reason, provider, now);
     }
 
-    fn tier(&self, wait: Duration, now: Now) -> Deferral {
+    fn tier(&self, lane: Lane, wait: Duration, now: Now) -> Deferral {
         let tiers = &self.ctx.rules.tiers;
         let tier = tiers.nearest(wait).unwrap_or(0);
         let ms = i64::try_from(tiers.wait(tier).as_millis()).unwrap_or(i64::MAX);
-        Deferral { to: Source::Delay(tier), due: Some(Wall(now.wall.0.saturating_add(ms))) }
+        Deferral { to: Source::Delay(lane, tier), due: Some(Wall(now.wall.0.saturating_add(ms))) }
     }
 
     /// Puts a job back into Kafka, unless its home has gone: its next owner reads it again anyway.
@@ -167,44 +185,43 @@ impl Shard {
         self.crowd.partitions.retain(|_, named| *named + LATELY > now.mono);
         let depths = self.depths();
         for provider in 0..self.lines.len() {
-            let allowed = |&(home, source): &(Home, Source)| {
+            // What one partition gives counts for the next: together they leave what goes within seconds.
+            let mut depths = depths.clone();
+            let mut allowed: BTreeMap<(Home, Source), usize> = BTreeMap::new();
+            for &(home, source) in self.crowd.partitions.keys() {
                 let most = self.aside.may_move(self.partition(home, source), provider, &depths, now.mono);
-                (most > 0).then_some(((home, source), most))
-            };
-            let allowed: BTreeMap<(Home, Source), usize> = self.crowd.partitions.keys().filter_map(allowed).collect();
+                let here = self.lines[provider].count_of(home, source).min(most);
+                if here > 0 {
+                    depths[provider] -= here;
+                    allowed.insert((home, source), here);
+                }
+            }
             if !allowed.is_empty() {
-                self.put_aside(provider, &allowed, now);
+                self.put_aside(provider, allowed, now);
             }
         }
     }
 
-    /// Moves a provider's jobs of some partitions into its hold, so many of each; those that would go first stay.
-    fn put_aside(&mut self, provider: ProviderId, allowed: &BTreeMap<(Home, Source), usize>, now: Now) {
+    /// Moves a provider's jobs of some partitions into its hold, so many of each; the first of them, because only
+    /// then the partition can be committed and read further.
+    fn put_aside(&mut self, provider: ProviderId, mut leave: BTreeMap<(Home, Source), usize>, now: Now) {
         let place = |job: &Job| (job.receipt.source().home, job.receipt.source().from);
         let line = &mut self.lines[provider];
-        let mut stay: BTreeMap<(Home, Source), usize> = BTreeMap::new();
-        for job in line.jobs() {
-            let place = place(job);
-            if allowed.contains_key(&place) {
-                *stay.entry(place).or_default() += 1;
-            }
-        }
-        for (place, count) in &mut stay {
-            *count = count.saturating_sub(allowed[place]);
-        }
-        let gone = line.remove_if(|job| match stay.get_mut(&place(job)) {
-            None => false,
-            Some(0) => true,
+        let gone = line.remove_if(|job| match leave.get_mut(&place(job)) {
+            None | Some(0) => false,
             Some(left) => {
                 *left -= 1;
-                false
+                true
             }
         });
-        let hold = Source::Hold(u16::try_from(provider).unwrap_or(u16::MAX));
         for job in gone {
             let (home, source) = place(&job);
             self.aside.moved(self.partition(home, source), provider, 1);
+            let hold = Source::Hold(job.lane, u16::try_from(provider).unwrap_or(u16::MAX));
             self.defer(job, Deferral { to: hold, due: None }, Reason::ProviderBusy, Some(provider), now);
+        }
+        for key in self.vanished_halves(provider) {
+            self.half_ended(provider, key, now);
         }
     }
 }

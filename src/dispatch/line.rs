@@ -6,13 +6,13 @@
 //! fresh work.
 //! Must not know: gates, permits, verdicts.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus::{Gauge, Histogram, IntGauge};
 
 use super::Provider;
 use super::split::Splits;
-use crate::job::{Job, Lane};
+use crate::job::{Home, Job, Lane, Source};
 use crate::lane::{Fit, Queue};
 use crate::observe::Metrics;
 use crate::retry::budget::{self, Budget};
@@ -83,6 +83,12 @@ impl Line {
         self.queues[job.lane.index()][Stand::of(&job) as usize].push(key, since, job);
     }
 
+    /// Whether more jobs wait for the budget than it spares within a while.
+    pub(super) fn is_overdrawn(&mut self, within: Duration, now: Instant) -> bool {
+        let unsure: usize = self.queues.iter().map(|lane| lane[Stand::Unsure as usize].len()).sum();
+        unsure > self.budget.within(within, now) as usize
+    }
+
     /// Whether anybody of this group waits.
     pub(super) fn has_group(&self, key: u64) -> bool {
         self.queues.iter().flatten().any(|queue| queue.has_group(key))
@@ -93,9 +99,10 @@ impl Line {
         self.queues.iter_mut().flatten().flat_map(|queue| queue.remove_if(&mut leaves)).collect()
     }
 
-    /// Every queued job, in no particular order.
-    pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.queues.iter().flatten().flat_map(Queue::jobs)
+    /// Queued jobs that were read from this partition.
+    pub(super) fn count_of(&self, home: Home, source: Source) -> usize {
+        let jobs = self.queues[source.lane().index()].iter().flat_map(Queue::jobs);
+        jobs.map(|job| job.receipt.source()).filter(|at| at.home == home && at.from == source).count()
     }
 
     /// How many requests, of at most `per_request` jobs each, can be filled now, up to `requests_max`; and with how
@@ -157,9 +164,6 @@ impl Line {
                 }
                 other => other,
             });
-            if unsure {
-                self.budget.spend(u32::try_from(out.len()).unwrap_or(u32::MAX));
-            }
             self.turn[lane.index()] = (at + 1) % Stand::ALL.len();
             return key;
         }

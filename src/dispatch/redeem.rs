@@ -35,7 +35,8 @@ impl Shard {
             let Some((key, batch)) = self.form(provider, lane, messages, now) else { break };
             requests -= 1;
             messages -= batch.len();
-            let admitted = batch.into_iter().filter_map(|job| self.admit(provider, key, job, now)).collect();
+            let admitted: Vec<Job> = batch.into_iter().filter_map(|job| self.admit(provider, key, job, now)).collect();
+            self.spend(provider, &admitted);
             failpoint!("after_permit");
             if !self.fly(provider, lane, key, admitted, now) {
                 // Nobody of it may go: its unit is spent, its slot is free again.
@@ -43,6 +44,12 @@ impl Shard {
             }
         }
         self.release(provider, lane, requests);
+    }
+
+    /// Retries are paid for when they go.
+    fn spend(&mut self, provider: ProviderId, admitted: &[Job]) {
+        let unsure = admitted.iter().filter(|job| job.way.unsure).count();
+        self.lines[provider].budget.spend(u32::try_from(unsure).unwrap_or(u32::MAX));
     }
 
     /// Takes the next batch, of at most `messages` jobs. `None`: nobody is left.

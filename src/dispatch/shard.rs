@@ -282,7 +282,7 @@ impl Shard {
     }
 
     /// Halves of searched batches of which nobody is left: their siblings must not wait for them.
-    fn vanished_halves(&self, provider: ProviderId) -> Vec<u64> {
+    pub(super) fn vanished_halves(&self, provider: ProviderId) -> Vec<u64> {
         let line = &self.lines[provider];
         let queued = |key: u64| line.has_group(key);
         let out = |key: u64| self.flights.iter().any(|(_, flight)| flight.provider == provider && flight.key == key);

@@ -27,8 +27,6 @@ struct Start {
     home: Home,
     /// The next offset of each source, by its number.
     next: Vec<i64>,
-    /// Where tiers and holds end, likewise.
-    ends: Vec<i64>,
     /// The outcomes that tell what was done above.
     outcomes: Span,
 }
@@ -111,7 +109,13 @@ impl Owner {
         let fenced = |phase: &Phase| matches!(phase, Phase::Fencing { commit } if fence.reached(*commit));
         for (home, owned) in self.owned.iter_mut().filter(|(_, owned)| fenced(&owned.phase)) {
             let next = |source| owned.ledger.next(source);
-            let opened = self.data.open(*home, next).and_then(|lanes| Ok((lanes, self.later.open(*home, next)?)));
+            let opened = self.data.open(*home, next).and_then(|lanes| match self.later.open(*home, next) {
+                Ok(later) => Ok((lanes, later)),
+                Err(error) => {
+                    self.data.close(*home);
+                    Err(error)
+                }
+            });
             match opened {
                 Ok((lanes, later)) => {
                     self.links.ownership.open(*home, owned.ledger.epoch());
@@ -134,7 +138,7 @@ impl Owner {
             return;
         }
         let opened = self.starts().and_then(|starts| {
-            for Start { home, next, ends, outcomes } in starts {
+            for Start { home, next, outcomes } in starts {
                 self.epoch += 1;
                 let depth = self.config.duplicate_window;
                 let ledger = Ledger::new(home, self.epoch, self.layout, &next, outcomes.end, depth);
@@ -144,7 +148,7 @@ impl Owner {
                     Phase::Fencing { commit: self.fence.hurry() }
                 };
                 let committed = vec![None; next.len()];
-                self.owned.insert(home, Owned { ledger, phase, committed, trimmed: next, ends });
+                self.owned.insert(home, Owned { ledger, phase, committed, trimmed: vec![0; next.len()], ends: next });
                 self.assigned.remove(&home);
             }
             Ok(())
@@ -165,7 +169,7 @@ impl Owner {
             let (first, end) = self.membership.bounds(&topics.outcomes(), home, ASK)?;
             // The latest outcomes are read in any case, for the ids that came lately.
             let lately = end.saturating_sub(self.config.duplicate_window as i64).max(first);
-            starts.push((Start { home, next: vec![], ends: vec![], outcomes: Span { from: lately, end } }, first));
+            starts.push((Start { home, next: vec![], outcomes: Span { from: lately, end } }, first));
         }
         for source in self.layout.all() {
             let topic = topics.source(source);
@@ -174,22 +178,14 @@ impl Owner {
             let latest = first_start && self.config.first_start == FirstStart::Latest;
             for (start, first_outcome) in &mut starts {
                 let found = committed.iter().find(|c| c.home == start.home);
-                // Of the lanes' ends nothing is asked: their client tells the lag.
-                let bounds = match (found, source) {
-                    (Some(_), Source::Jobs(_)) => None,
-                    _ => Some(self.membership.bounds(topic, start.home, ASK)?),
-                };
-                start.ends.push(bounds.map_or(0, |(_, end)| end));
-                start.next.push(match (found, bounds) {
-                    (Some(c), _) => {
-                        let from = self.outcomes_from(c.outcomes_from, *first_outcome, start.outcomes.end);
-                        start.outcomes.from = start.outcomes.from.min(from);
-                        // What lies before the first record was deleted by us: it had been dealt with.
-                        bounds.map_or(c.next, |(first, _)| c.next.max(first))
-                    }
-                    (None, Some((_, end))) if latest => end,
-                    (None, bounds) => bounds.map_or(0, |(first, _)| first),
-                });
+                if let Some(c) = found {
+                    let from = self.outcomes_from(c.outcomes_from, *first_outcome, start.outcomes.end);
+                    start.outcomes.from = start.outcomes.from.min(from);
+                    start.next.push(c.next);
+                } else {
+                    let (first, end) = self.membership.bounds(topic, start.home, ASK)?;
+                    start.next.push(if latest { end } else { first });
+                }
             }
         }
         Ok(starts.into_iter().map(|(start, _)| start).collect())

@@ -5,7 +5,8 @@
 //! partition's queue; nothing is paused, so nothing fetched is thrown away.
 //! Must not know: the group, commits.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -29,12 +30,20 @@ const STATISTICS: Duration = Duration::from_secs(2);
 pub(super) struct Context {
     sources: Vec<(Source, String)>,
     metrics: Metrics,
+    /// How far partitions reach, as far as the client has heard.
+    ends: Mutex<HashMap<(Source, i32), i64>>,
 }
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         for (source, topic) in &self.sources {
-            let (Source::Jobs(lane), Some(topic)) = (source, statistics.topics.get(topic)) else { continue };
+            let Some(topic) = statistics.topics.get(topic) else { continue };
+            let Source::Jobs(lane) = source else {
+                if let Ok(mut ends) = self.ends.lock() {
+                    ends.extend(topic.partitions.values().map(|p| ((*source, p.partition), p.hi_offset)));
+                }
+                continue;
+            };
             let lag = |p: &rdkafka::statistics::Partition| match (p.hi_offset, p.app_offset) {
                 (hi, app) if p.partition >= 0 && hi >= 0 && app >= 0 => (hi - app).max(0),
                 _ => 0,
@@ -111,7 +120,7 @@ impl Data {
             .set("fetch.wait.max.ms", "100")
             .set("check.crcs", "true")
             .set("statistics.interval.ms", STATISTICS.as_millis().to_string());
-        let context = Context { sources: sources.clone(), metrics };
+        let context = Context { sources: sources.clone(), metrics, ends: Mutex::default() };
         let mut consumer = BaseConsumer::from_config_and_context(&client, context)
             .map_err(|e| format!("cannot make the data consumer: {e}"))?;
         let unpark = wake.clone();
@@ -136,6 +145,12 @@ impl Data {
         }
         self.consumer.incremental_assign(&tpl).map_err(|e| format!("assign home {home}: {e}"))?;
         Ok(queues)
+    }
+
+    /// How far a partition reaches, as far as the client has heard: the offset after its last record, or -1.
+    pub(super) fn end(&self, source: Source, home: Home) -> i64 {
+        let ends = self.consumer.context().ends.lock();
+        ends.ok().and_then(|ends| ends.get(&(source, i32::from(home))).copied()).unwrap_or(-1)
     }
 
     /// Stops reading a home.

@@ -51,14 +51,20 @@ impl Later {
         self.head.as_ref().map(|head| head.told.as_ref().map_or(Wall(0), |told| told.due))
     }
 
+    /// Looks who is next, without taking it. `false`: nobody is there.
+    pub(super) fn peek(&mut self, topics: &Topics) -> Result<bool, String> {
+        if self.head.is_none() {
+            self.head = poll(&self.queue)?.map(|message| Head::of(&message, topics));
+        }
+        Ok(self.head.is_some())
+    }
+
     /// Takes the head if its time has come.
     pub(super) fn read(&mut self, topics: &Topics, ledger: &mut Ledger, now: Wall) -> Read {
-        if self.head.is_none() {
-            match poll(&self.queue) {
-                Ok(Some(message)) => self.head = Some(Head::of(&message, topics)),
-                Ok(None) => return Read::Empty,
-                Err(error) => return Read::Failed(error),
-            }
+        match self.peek(topics) {
+            Ok(true) => {}
+            Ok(false) => return Read::Empty,
+            Err(error) => return Read::Failed(error),
         }
         let source = self.source;
         let ready =
@@ -109,7 +115,7 @@ impl Told {
         }
         let mut waits = || ledger.known().judge(self.job, self.way.hop, source, offset) == Judgement::NotYet;
         match source {
-            Source::Hold(_) => !waits(),
+            Source::Hold(..) => !waits(),
             _ => self.due <= now,
         }
     }

@@ -33,8 +33,8 @@ pub(super) enum Event {
     Assigned(Vec<Home>),
     /// These homes go to somebody else once we let go. `lost`: they have gone already.
     Revoked { homes: Vec<Home>, lost: bool },
-    /// A commit was answered.
-    Committed(Result<(), String>),
+    /// A commit was answered: that of the lanes, and that of tiers and holds.
+    Committed(Result<(), String>, Result<(), String>),
 }
 
 #[derive(Default)]
@@ -84,6 +84,8 @@ impl ConsumerContext for Context {
 /// One commit of one source partition.
 pub(super) struct Position<'a> {
     pub(super) topic: &'a str,
+    /// Whether it is a lane's jobs topic: the lease hangs on these alone.
+    pub(super) is_lane: bool,
     pub(super) home: Home,
     pub(super) next: i64,
     pub(super) metadata: String,
@@ -102,7 +104,7 @@ pub(super) struct Membership {
     consumer: Arc<BaseConsumer<Context>>,
     /// Commits wait for their answer on a thread of their own: the client has no answer for a commit that nobody
     /// waits for, and the owner must not wait.
-    commits: Sender<Vec<TopicPartitionList>>,
+    commits: Sender<Requests>,
     committer: JoinHandle<()>,
     /// Asks for offsets of partitions. It fetches nothing: a broker answers the requests of a connection in turn,
     /// and a question behind a long fetch would wait for it.
@@ -173,14 +175,15 @@ impl Membership {
     /// that it went well, and what fails for a reason of its own (a missing ACL) fails for the whole topic. The
     /// answer to all of them comes as one event.
     pub(super) fn commit(&self, positions: &[Position<'_>]) -> Result<(), String> {
-        let mut requests: BTreeMap<&str, TopicPartitionList> = BTreeMap::new();
+        let (mut lanes, mut later) = (BTreeMap::new(), BTreeMap::new());
         for position in positions {
-            let list = requests.entry(position.topic).or_default();
+            let requests = if position.is_lane { &mut lanes } else { &mut later };
+            let list: &mut TopicPartitionList = requests.entry(position.topic).or_default();
             let mut element = list.add_partition(position.topic, i32::from(position.home));
             element.set_offset(Offset::Offset(position.next)).map_err(|e| e.to_string())?;
             element.set_metadata(&position.metadata);
         }
-        let requests = requests.into_values().collect();
+        let requests = Requests { lanes: lanes.into_values().collect(), later: later.into_values().collect() };
         self.commits.try_send(requests).map_err(|_| "the commit before it has no answer yet".to_owned())
     }
 
@@ -225,13 +228,24 @@ impl Membership {
     }
 }
 
-fn commit_each(consumer: &BaseConsumer<Context>, queue: &Receiver<Vec<TopicPartitionList>>, wake: &Thread) {
-    for requests in queue {
+/// One commit, a request per topic.
+struct Requests {
+    lanes: Vec<TopicPartitionList>,
+    later: Vec<TopicPartitionList>,
+}
+
+fn commit_each(consumer: &BaseConsumer<Context>, queue: &Receiver<Requests>, wake: &Thread) {
+    for Requests { lanes, later } in queue {
         failpoint!("before_commit");
-        let answer = requests.iter().try_for_each(|positions| consumer.commit(positions, CommitMode::Sync));
-        let answer = answer.map_err(|e| e.to_string());
+        let commit = |requests: &[TopicPartitionList]| {
+            let answer = requests.iter().try_for_each(|positions| consumer.commit(positions, CommitMode::Sync));
+            answer.map_err(|e| e.to_string())
+        };
+        let lanes = commit(&lanes);
+        // One tier that cannot be committed must not cost the lease.
+        let later = if lanes.is_ok() { commit(&later) } else { Ok(()) };
         failpoint!("after_commit");
-        consumer.context().push(Event::Committed(answer));
+        consumer.context().push(Event::Committed(lanes, later));
         wake.unpark();
     }
 }

@@ -27,6 +27,8 @@ use crate::ledger::{Ledger, Returned, encode_metadata};
 /// Longest sleep: callbacks and receipts wake the thread, this is for time alone.
 const SLEEP: Duration = Duration::from_millis(50);
 
+/// How often every source is committed though nothing has changed: a broker forgets what it has not heard of for days.
+const COMMIT_ALL: Duration = Duration::from_secs(3600);
 /// How often tiers and holds are trimmed.
 const TRIM: Duration = Duration::from_secs(60);
 
@@ -54,6 +56,7 @@ pub(super) struct Owner {
     /// `None` where the broker cannot delete records.
     pub(super) trim: Option<Trim>,
     pub(super) trim_at: Option<Instant>,
+    pub(super) commit_all_at: Instant,
     pub(super) partitions: Home,
     /// Assigned by the group; where they start is not known yet.
     pub(super) assigned: BTreeSet<Home>,
@@ -88,6 +91,7 @@ impl Owner {
         let data = |ahead| Data::new(&config, ahead, links.metrics.clone(), partitions, wake.clone());
         let (data, later) = (data(Ahead::Far)?, data(Ahead::Little)?);
         let layout = config.topics.layout();
+        let now = links.clock.mono();
         let restore = Restore::new(&config, wake)?;
         let fence = Fence::new(config.commit_interval, config.lease);
         let trim = if config.trims { Some(Trim::new(&config)?) } else { None };
@@ -105,6 +109,7 @@ impl Owner {
             fence,
             trim,
             trim_at: None,
+            commit_all_at: now,
             partitions,
             assigned: BTreeSet::new(),
             owned: BTreeMap::new(),
@@ -161,14 +166,14 @@ impl Owner {
         while let Some(event) = self.membership.poll() {
             match event {
                 // An answer concerns what is out now, also while homes are leaving.
-                Event::Committed(result) => self.committed(&result),
+                Event::Committed(lanes, later) => self.committed(&lanes, later),
                 other => self.events.push_back(other),
             }
         }
         // One change of ownership at a time; the group waits for us to let go.
         while self.leaving.is_none() && !self.stopping {
             match self.events.pop_front() {
-                None | Some(Event::Committed(_)) => break,
+                None | Some(Event::Committed(..)) => break,
                 Some(Event::Assigned(homes)) => self.assigned(&homes)?,
                 Some(Event::Revoked { homes, lost: true }) => self.lost(&homes)?,
                 Some(Event::Revoked { homes, lost: false }) => {
@@ -217,6 +222,10 @@ impl Owner {
         if !self.fence.due(now) {
             return;
         }
+        if now >= self.commit_all_at {
+            self.commit_all_at = after(now, COMMIT_ALL);
+            self.commit_all_again();
+        }
         let mut positions = Vec::with_capacity(self.owned.len() * Lane::ALL.len());
         // What was read back anyway at a restart need not be exact.
         let drift = self.config.duplicate_window as i64 / 2;
@@ -225,13 +234,14 @@ impl Owner {
             for (commit, said) in owned.ledger.commits().into_iter().zip(&mut owned.committed) {
                 let same = said.is_some_and(|(next, from)| next == commit.next && commit.outcomes_from - from < drift);
                 // The lanes' commits are what renews the lease; the others are made when there is something to say.
-                if same && !matches!(commit.source, Source::Jobs(_)) {
+                let is_lane = matches!(commit.source, Source::Jobs(_));
+                if same && !is_lane {
                     continue;
                 }
                 *said = Some((commit.next, commit.outcomes_from));
                 let topic = self.config.topics.source(commit.source);
                 let metadata = encode_metadata(commit.outcomes_from);
-                positions.push(Position { topic, home: *home, next: commit.next, metadata });
+                positions.push(Position { topic, is_lane, home: *home, next: commit.next, metadata });
             }
         }
         if positions.is_empty() {
@@ -252,16 +262,19 @@ impl Owner {
         }
     }
 
-    fn committed(&mut self, result: &Result<(), String>) {
+    fn committed(&mut self, lanes: &Result<(), String>, later: Result<(), String>) {
+        let result = lanes.clone().and(later);
         let label = if result.is_ok() { "acknowledged" } else { "failed" };
         self.links.metrics.commits.with_label_values(&[label]).inc();
-        if let Err(error) = result {
+        if let Err(error) = &result {
             tracing::warn!(target: "peakpost::intake", error, "commit failed; trying again");
             self.commit_all_again();
         }
-        if let Some(until) = self.fence.answered(result.is_ok()) {
+        if let Some(until) = self.fence.answered(lanes.is_ok()) {
             self.links.ownership.renew(until);
-            self.trim();
+            if result.is_ok() {
+                self.trim();
+            }
         }
     }
 
@@ -272,6 +285,9 @@ impl Owner {
         let Some(trim) = self.trim.as_ref().filter(|_| self.trim_at.is_none_or(|at| at <= now)) else { return };
         if !self.fence.is_quiet() {
             return;
+        }
+        if trim.has_failed() {
+            self.owned.values_mut().for_each(|owned| owned.trimmed.fill(0));
         }
         let mut below = Vec::new();
         for (home, owned) in &mut self.owned {

@@ -21,7 +21,7 @@ use crate::lane::inbox::{ToShard, shard_of};
 const TURN: usize = 4096;
 /// Most records taken from one partition before the next one gets its turn.
 const QUANTUM: usize = 256;
-/// Most jobs of one hold in memory, over all homes: enough to keep its provider busy, few enough to be no backlog.
+/// Most jobs of one hold of a lane in memory, over all homes: enough to keep its provider busy, few enough to be no backlog.
 const HELD_MAX: usize = 4096;
 /// How often heads of tiers and holds are looked at when nothing comes from them.
 const LOOK: Duration = Duration::from_millis(20);
@@ -38,41 +38,66 @@ pub(super) struct Pace {
     told: BTreeMap<(Home, usize), Instant>,
 }
 
+/// How many bytes of records one home may have in memory.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    /// Of each lane: these have three quarters of all.
+    lane: usize,
+    /// Of all tiers of a lane together: a sixteenth.
+    tiers: usize,
+    /// Of each hold: these share the last eighth.
+    hold: usize,
+}
+
+impl Room {
+    fn of(memory_bytes: usize, homes: usize, holds: u16) -> Self {
+        let home = memory_bytes / homes.max(1);
+        Self { lane: home / 4 * 3 / Lane::ALL.len(), tiers: home / 16, hold: home / 16 / usize::from(holds.max(1)) }
+    }
+
+    fn is_full(self, owned: &Owned, source: Source, window: usize) -> bool {
+        let ledger = &owned.ledger;
+        let (used, most) = match source {
+            Source::Jobs(_) => (ledger.outstanding_bytes(source), self.lane),
+            Source::Delay(lane, _) => (ledger.outstanding_bytes_of_tiers(lane), self.tiers),
+            Source::Hold(..) => (ledger.outstanding_bytes(source), self.hold),
+        };
+        used >= most || ledger.span(source) >= window
+    }
+}
+
 impl Owner {
     /// Reads from every live home that has room, a quantum at a time. Returns how many records.
     pub(super) fn read(&mut self, now: Instant) -> usize {
         let mut total = 0;
         let homes: Vec<Home> = self.in_phase(|phase| matches!(phase, Phase::Live { .. }));
-        // Lanes have three quarters of the memory, tiers and holds the rest.
-        let memory = self.config.memory_bytes / homes.len().max(1);
-        let share = memory / 4 * 3 / Lane::ALL.len();
+        let room = Room::of(self.config.memory_bytes, homes.len(), self.layout.holds);
         let turn = homes.iter().position(|home| *home >= self.first).unwrap_or(0);
+        self.first = homes.get(turn + 1).copied().unwrap_or(0);
+        let homes = [&homes[turn..], &homes[..turn]].concat();
+        if self.pace.look_at.is_none_or(|at| at <= now) {
+            // Before the lanes, for what is due has waited; half a turn at most, for they have waited, too.
+            total = self.read_later(&homes, room, now);
+            self.pace.look_at = (total == 0).then(|| after(now, LOOK));
+        }
         for lane in Lane::ALL {
-            for &home in homes[turn..].iter().chain(&homes[..turn]) {
+            for &home in &homes {
                 if total >= TURN {
-                    self.first = home;
                     return total;
                 }
-                total += self.read_lane(home, lane, share, now);
+                total += self.read_lane(home, lane, room, now);
             }
-        }
-        self.first = homes.get(turn + 1).copied().unwrap_or(0);
-        if self.pace.look_at.is_none_or(|at| at <= now) {
-            let later = self.layout.later().count().max(1);
-            let read = self.read_later(&homes, memory / 4 / later, now);
-            self.pace.look_at = (read == 0).then(|| after(now, LOOK));
-            total += read;
         }
         total
     }
 
-    fn read_lane(&mut self, home: Home, lane: Lane, share: usize, now: Instant) -> usize {
+    fn read_lane(&mut self, home: Home, lane: Lane, room: Room, now: Instant) -> usize {
         let source = Source::Jobs(lane);
         let mut count = 0;
         let mut failed = None;
         while count < QUANTUM {
             let Some(owned) = self.owned.get_mut(&home) else { break };
-            if Self::is_full(owned, source, self.config.window_jobs, share) {
+            if room.is_full(owned, source, self.config.window_jobs) {
                 break;
             }
             let read = owned.read(lane);
@@ -89,12 +114,8 @@ impl Owner {
         if let Some(error) = failed {
             self.stop_home(home, error);
         }
-        self.tell_crowded(home, source, share, now);
+        self.tell_crowded(home, source, room, now);
         count
-    }
-
-    fn is_full(owned: &Owned, source: Source, window: usize, share: usize) -> bool {
-        owned.ledger.span(source) >= window || owned.ledger.outstanding_bytes(source) >= share
     }
 
     /// Puts what was read where it belongs. `false`: there was nothing.
@@ -113,20 +134,22 @@ impl Owner {
     }
 
     /// Reads what is due of tiers, and of holds what has room.
-    fn read_later(&mut self, homes: &[Home], share: usize, now: Instant) -> usize {
+    fn read_later(&mut self, homes: &[Home], room: Room, now: Instant) -> usize {
         let wall = self.links.clock.wall();
-        let mut held: Vec<usize> = (0..self.layout.holds).map(|p| self.outstanding(Source::Hold(p))).collect();
+        let mut held: Vec<usize> = self.layout.all().map(|source| self.outstanding(source)).collect();
         let mut total = 0;
         for &home in homes {
             for (index, source) in self.layout.later().enumerate() {
+                let number = self.layout.index(source);
                 let mut count = 0;
                 let failed = loop {
-                    let room = |held: &[usize]| !matches!(source, Source::Hold(p) if held[usize::from(p)] >= HELD_MAX);
+                    let enough = matches!(source, Source::Hold(..)) && held[number] >= HELD_MAX;
                     let Some(owned) = self.owned.get_mut(&home) else { break None };
-                    let full = Self::is_full(owned, source, self.config.window_jobs, share);
+                    let full = enough || room.is_full(owned, source, self.config.window_jobs);
                     let Phase::Live { later, .. } = &mut owned.phase else { break None };
-                    if count >= QUANTUM || !room(&held) || full {
-                        break None;
+                    if full || count >= QUANTUM || total + count >= TURN / 2 {
+                        // Who is next is looked at all the same: how late it is must show.
+                        break later[index].peek(&self.config.topics).err();
                     }
                     let read = later[index].read(&self.config.topics, &mut owned.ledger, wall);
                     match self.place(read, source) {
@@ -134,16 +157,14 @@ impl Owner {
                         Ok(false) => break None,
                         Err(error) => break Some(error),
                     }
-                    if let Source::Hold(provider) = source {
-                        held[usize::from(provider)] += 1;
-                    }
+                    held[number] += 1;
                 };
                 total += count;
                 match (failed, source) {
                     (Some(error), _) => self.stop_home(home, error),
                     // A hold is one provider's alone: nobody else waits in it.
-                    (None, Source::Hold(_)) => {}
-                    (None, _) => self.tell_crowded(home, source, share, now),
+                    (None, Source::Hold(..)) => {}
+                    (None, _) => self.tell_crowded(home, source, room, now),
                 }
             }
         }
@@ -155,9 +176,9 @@ impl Owner {
     }
 
     /// Tells the shards when a source has used all of its room: then nothing behind its jobs is read.
-    fn tell_crowded(&mut self, home: Home, source: Source, share: usize, now: Instant) {
+    fn tell_crowded(&mut self, home: Home, source: Source, room: Room, now: Instant) {
         let Some(owned) = self.owned.get(&home) else { return };
-        if !Self::is_full(owned, source, self.config.window_jobs, share) {
+        if !room.is_full(owned, source, self.config.window_jobs) {
             return;
         }
         let told = self.pace.told.entry((home, self.layout.index(source))).or_insert(now);
@@ -189,17 +210,19 @@ impl Owner {
         let wall = self.links.clock.wall();
         for (index, source) in self.layout.later().enumerate() {
             let (mut records, mut late) = (0, 0);
-            for owned in self.owned.values() {
+            for (home, owned) in &self.owned {
                 let next = owned.ledger.next(source);
-                records += (owned.ends[self.layout.index(source)] - next).max(0);
-                if let (Source::Delay(_), Phase::Live { later, .. }) = (source, &owned.phase) {
+                let number = self.layout.index(source);
+                let end = owned.ends[number].max(self.later.end(source, *home));
+                records += (end - next).max(0);
+                if let (Source::Delay(..), Phase::Live { later, .. }) = (source, &owned.phase) {
                     late = late.max(later[index].due().map_or(0, |due| (wall.0 - due.0).max(0)));
                 }
             }
             let topic = self.config.topics.source(source);
             let label = [self.config.topics.short(topic)];
             self.links.metrics.deferred.with_label_values(&label).set(records);
-            if matches!(source, Source::Delay(_)) {
+            if matches!(source, Source::Delay(..)) {
                 self.links.metrics.tier_late.with_label_values(&label).set(late as f64 / 1000.0);
             }
         }

@@ -5,6 +5,8 @@
 //! time, and nothing depends on it.
 //! Must not know: what was committed, or why.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -21,7 +23,11 @@ use crate::observe::kafka;
 const WAIT: Duration = Duration::from_secs(30);
 
 /// The end of the thread: ends with it.
-pub(super) struct Trim(Sender<Vec<(String, Home, i64)>>);
+pub(super) struct Trim {
+    to: Sender<Vec<(String, Home, i64)>>,
+    /// Something was not deleted: everything is to be said again.
+    failed: Arc<AtomicBool>,
+}
 
 impl Trim {
     pub(super) fn new(config: &Config) -> Result<Self, String> {
@@ -32,17 +38,24 @@ impl Trim {
             .build()
             .map_err(|e| format!("cannot start the trimming runtime: {e}"))?;
         let (to, queue) = bounded(1);
+        let failed = Arc::new(AtomicBool::new(false));
+        let of_thread = Arc::clone(&failed);
         std::thread::Builder::new()
             .name("trim".to_owned())
-            .spawn(move || run(&admin, &runtime, &queue))
+            .spawn(move || run(&admin, &runtime, &queue, &of_thread))
             .map_err(|e| format!("cannot start the trimming thread: {e}"))?;
-        Ok(Self(to))
+        Ok(Self { to, failed })
     }
 
     /// Deletes records below these offsets, some time. While an earlier list is being worked on, does nothing:
     /// there will be another.
     pub(super) fn below(&self, offsets: Vec<(String, Home, i64)>) -> bool {
-        offsets.is_empty() || self.0.try_send(offsets).is_ok()
+        offsets.is_empty() || self.to.try_send(offsets).is_ok()
+    }
+
+    /// Whether something was not deleted since this was asked last.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -50,6 +63,7 @@ fn run(
     admin: &AdminClient<DefaultClientContext>,
     runtime: &tokio::runtime::Runtime,
     queue: &Receiver<Vec<(String, Home, i64)>>,
+    failed: &AtomicBool,
 ) {
     let options = AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT));
     for offsets in queue {
@@ -60,13 +74,18 @@ fn run(
             }
         }
         // What fails is tried again with the next list; until then it only takes room.
-        match runtime.block_on(admin.delete_records(&list, &options)) {
-            Ok(_) => tracing::debug!(target: "peakpost::intake", partitions = offsets.len(), "tiers and holds trimmed"),
-            Err(error) => tracing::warn!(
-                target: "peakpost::intake", %error,
-                "what was dealt with cannot be deleted from tiers and holds: they grow; does the account have the \
-                 DELETE right on them?"
-            ),
+        let answer = runtime.block_on(admin.delete_records(&list, &options));
+        let error = answer.and_then(|list| list.elements().iter().try_for_each(|element| element.error())).err();
+        match error {
+            None => tracing::debug!(target: "peakpost::intake", partitions = offsets.len(), "tiers and holds trimmed"),
+            Some(error) => {
+                failed.store(true, Ordering::Release);
+                tracing::warn!(
+                    target: "peakpost::intake", %error,
+                    "what was dealt with cannot be deleted from tiers and holds, so they grow; hint: does the account \
+                     have the DELETE right on them?"
+                );
+            }
         }
     }
 }

@@ -14,18 +14,28 @@ use super::Lane;
 pub enum Source {
     /// A lane's jobs topic, which upstream writes.
     Jobs(Lane),
-    /// A delay tier: every record of it waits equally long.
-    Delay(u8),
-    /// The jobs put aside for a provider until it has room.
-    Hold(u16),
+    /// A lane's delay tier: every record of it waits equally long.
+    Delay(Lane, u8),
+    /// A lane's jobs that were put aside for a provider until it has room.
+    Hold(Lane, u16),
+}
+
+impl Source {
+    /// The lane whose jobs it carries. Each lane has its own, so that no code waits behind a campaign.
+    #[must_use]
+    pub fn lane(self) -> Lane {
+        match self {
+            Self::Jobs(lane) | Self::Delay(lane, _) | Self::Hold(lane, _) => lane,
+        }
+    }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Jobs(lane) => write!(f, "{lane}"),
-            Self::Delay(tier) => write!(f, "delay tier {tier}"),
-            Self::Hold(provider) => write!(f, "hold {provider}"),
+            Self::Delay(lane, tier) => write!(f, "{lane} delay tier {tier}"),
+            Self::Hold(lane, provider) => write!(f, "{lane} hold {provider}"),
         }
     }
 }
@@ -43,7 +53,12 @@ impl Layout {
     /// Sources in all.
     #[must_use]
     pub fn len(self) -> usize {
-        Lane::ALL.len() + usize::from(self.tiers) + usize::from(self.holds)
+        Lane::ALL.len() * (1 + self.later_of_lane())
+    }
+
+    /// Sources of one lane that peakpost itself writes.
+    fn later_of_lane(self) -> usize {
+        usize::from(self.tiers) + usize::from(self.holds)
     }
 
     /// There are always the lanes.
@@ -55,10 +70,11 @@ impl Layout {
     /// The number of a source, from 0 to `len`.
     #[must_use]
     pub fn index(self, source: Source) -> usize {
+        let later = |lane: Lane| Lane::ALL.len() + lane.index() * self.later_of_lane();
         match source {
             Source::Jobs(lane) => lane.index(),
-            Source::Delay(tier) => Lane::ALL.len() + usize::from(tier),
-            Source::Hold(provider) => Lane::ALL.len() + usize::from(self.tiers) + usize::from(provider),
+            Source::Delay(lane, tier) => later(lane) + usize::from(tier),
+            Source::Hold(lane, provider) => later(lane) + usize::from(self.tiers) + usize::from(provider),
         }
     }
 
@@ -69,7 +85,10 @@ impl Layout {
 
     /// Those that peakpost itself writes.
     pub fn later(self) -> impl Iterator<Item = Source> {
-        (0..self.tiers).map(Source::Delay).chain((0..self.holds).map(Source::Hold))
+        Lane::ALL.into_iter().flat_map(move |lane| {
+            let tiers = (0..self.tiers).map(move |tier| Source::Delay(lane, tier));
+            tiers.chain((0..self.holds).map(move |provider| Source::Hold(lane, provider)))
+        })
     }
 }
 
@@ -103,6 +122,15 @@ impl Tiers {
         // Nearer in ratio: wait² against the product of the two.
         let up = over.is_some_and(|over| wait.as_secs_f64().powi(2) > under.as_secs_f64() * over.as_secs_f64());
         Some(below + u8::from(up))
+    }
+
+    /// The tier for a wait that must not be shortened: the shortest that is not shorter, or the longest of all.
+    /// `None`: it waits in memory.
+    #[must_use]
+    pub fn beyond(&self, wait: Duration) -> Option<u8> {
+        let below = self.within(wait)?;
+        let longest = u8::try_from(self.0.len() - 1).unwrap_or(u8::MAX);
+        Some(if self.wait(below) == wait { below } else { (below + 1).min(longest) })
     }
 
     /// How long a tier waits.

@@ -26,13 +26,15 @@ impl Topics {
     #[must_use]
     pub fn with(prefix: &str, tiers: &[String], providers: &[String]) -> Self {
         let jobs = Lane::ALL.map(|lane| format!("{prefix}.jobs.{lane}"));
-        let delay = tiers.iter().map(|tier| format!("{prefix}.delay.{tier}"));
-        let hold = providers.iter().map(|provider| format!("{prefix}.hold.{provider}"));
+        let later = Lane::ALL.into_iter().flat_map(|lane| {
+            let delay = tiers.iter().map(move |tier| format!("{prefix}.delay.{lane}.{tier}"));
+            delay.chain(providers.iter().map(move |provider| format!("{prefix}.hold.{lane}.{provider}")))
+        });
         let layout = Layout {
             tiers: u8::try_from(tiers.len()).unwrap_or(u8::MAX),
             holds: u16::try_from(providers.len()).unwrap_or(u16::MAX),
         };
-        Self { prefix: prefix.to_owned(), layout, sources: jobs.into_iter().chain(delay).chain(hold).collect() }
+        Self { prefix: prefix.to_owned(), layout, sources: jobs.into_iter().chain(later).collect() }
     }
 
     /// How many sources of each kind there are.
@@ -77,7 +79,7 @@ impl Topics {
         format!("{}.hold.", self.prefix)
     }
 
-    /// A topic's name without the prefix, for metrics: `delay.10s`, `hold.sendgrid-main`.
+    /// A topic's name without the prefix, for metrics: `delay.marketing.10s`.
     #[must_use]
     pub fn short<'t>(&self, topic: &'t str) -> &'t str {
         topic.strip_prefix(&self.prefix).map_or(topic, |rest| rest.trim_start_matches('.'))

@@ -17,8 +17,9 @@ const EARNED: usize = 1000;
 /// What a partition gives one provider at most: five windows of the default size. Also the most that is ever moved
 /// for nothing where the others have stopped coming.
 const CREDIT_MAX: usize = 50_000;
-/// A provider that has not come by for longer is not missed.
-const MISSED: Duration = Duration::from_secs(30);
+/// A provider that has not come by for longer is not missed. Long, because whoever is kept from coming by cannot
+/// come by; what is moved for nothing is bounded by the credit.
+const MISSED: Duration = Duration::from_secs(600);
 /// So few jobs are too few for any provider.
 const FEW: f64 = 64.0;
 /// Who has fewer jobs than it gets rid of in this many seconds will soon run dry.
@@ -95,6 +96,13 @@ impl Aside {
         credit.min(queued(provider).saturating_sub(whole(known.rate.per_second(now) * KEEP)))
     }
 
+    /// Whether jobs of a provider have waited for a while and none has left for good since.
+    #[must_use]
+    pub fn stands_still(&self, provider: usize, now: Instant) -> bool {
+        let since = self.providers.get(provider).and_then(|known| known.waits_since);
+        since.is_some_and(|since| now.saturating_duration_since(since) > STILL)
+    }
+
     /// `n` jobs of a provider were moved from a partition.
     pub fn moved(&mut self, from: Partition, provider: usize, n: usize) {
         if let Some(credit) = self.credit.get_mut(&from).and_then(|credit| credit.get_mut(provider)) {
@@ -112,7 +120,8 @@ impl Provider {
     /// Whether it would soon have nothing to send though it sends, and there may be more for it behind the others.
     fn starves(&self, depth: usize, now: Instant) -> bool {
         let within = |at: Option<Instant>, most| at.is_some_and(|at| now.saturating_duration_since(at) <= most);
-        let stands_still = self.waits_since.is_some() && !within(self.waits_since, STILL);
+        // Without a job at hand it does not stand still, whatever became of the last one.
+        let stands_still = depth > 0 && self.waits_since.is_some() && !within(self.waits_since, STILL);
         let wanted = FEW.max(self.rate.per_second(now) * AHEAD);
         within(self.came, MISSED) && !stands_still && (depth as f64) < wanted
     }

@@ -2,13 +2,17 @@
 //! job that comes back.
 //!
 //! Why: upstream may enqueue an id twice, and a crash between a deferral's two records leaves the job twice in
-//! Kafka. Bounded: of the jobs that are done or deferred, the latest `depth` are remembered.
+//! Kafka. Bounded: of the jobs that are done or deferred, the latest `depth` at least are remembered, and at most
+//! somewhat more than twice as many mentions of them.
 //! Must not know: what a job says, how it is sent.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::job::receipt::End;
 use crate::job::{JobKey, Source};
+
+/// Mentions beyond twice the depth before the oldest are forgotten: it is done for many at once.
+const SLACK: usize = 64;
 
 /// What to do with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Remembers the latest `depth` jobs that are done or deferred.
+    /// Remembers at least the latest `depth` jobs that are done or deferred.
     #[must_use]
     pub fn new(depth: usize) -> Self {
         Self { jobs: HashMap::new(), settled: VecDeque::new(), mentions: 0, depth }
@@ -107,9 +111,11 @@ impl Known {
         self.mentions += 1;
         self.jobs.insert(job, Entry { hop, state, mention });
         self.settled.push_back((mention, job));
-        while self.settled.len() > self.depth {
-            let Some((mention, oldest)) = self.settled.pop_front() else { break };
-            if self.jobs.get(&oldest).is_some_and(|entry| entry.mention == mention) {
+        // One job may be mentioned often, once for every hop; only its latest mention counts.
+        if self.settled.len() > 2 * self.depth + SLACK {
+            let jobs = &self.jobs;
+            self.settled.retain(|(mention, job)| jobs.get(job).is_some_and(|entry| entry.mention == *mention));
+            for (_, oldest) in self.settled.drain(..self.settled.len().saturating_sub(self.depth)) {
                 self.jobs.remove(&oldest);
             }
         }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::job::receipt::{Abandoned, Settled};
 use crate::job::source::Layout;
-use crate::job::{Coordinates, Home, JobKey, Receipt, Source};
+use crate::job::{Coordinates, Home, JobKey, Lane, Receipt, Source};
 use known::{Judgement, Known};
 
 /// Marks an entry whose outcome is not durable yet.
@@ -210,6 +210,12 @@ impl Ledger {
     #[must_use]
     pub fn outstanding_bytes(&self, source: Source) -> usize {
         self.books[self.layout.index(source)].out_bytes
+    }
+
+    /// The same over all delay tiers of a lane.
+    #[must_use]
+    pub fn outstanding_bytes_of_tiers(&self, lane: Lane) -> usize {
+        (0..self.layout.tiers).map(|tier| self.outstanding_bytes(Source::Delay(lane, tier))).sum()
     }
 
     /// Deliveries of a source that are not yet committable, done or not: what bounds its memory.

@@ -77,6 +77,12 @@ impl Budget {
         whole(self.tokens)
     }
 
+    /// Retries that may go now, or by time alone within a while.
+    #[must_use]
+    pub fn within(&mut self, span: Duration, now: Instant) -> u32 {
+        self.available(now).saturating_add(whole(self.floor * span.as_secs_f64()))
+    }
+
     /// `n` retries go. What is more than was available is a debt, paid before the next one.
     pub fn spend(&mut self, n: u32) {
         self.tokens -= f64::from(n);

@@ -12,8 +12,9 @@ use slab::Slab;
 use super::Config;
 use super::dead::Trouble;
 use super::producer::{Delivered, Failure, Producer, Record};
-use crate::job::Home;
+use crate::job::topic::Topics;
 use crate::job::trip::{HEADER, Trip};
+use crate::job::{Home, Lane, Source};
 use crate::outcome::letter::Letter;
 
 /// Most jobs on their way: with the largest of them 64 MiB.
@@ -22,7 +23,7 @@ const AHEAD_MAX: usize = 256;
 /// A writer of redriven jobs.
 pub struct Writer {
     producer: Producer,
-    topic: String,
+    topics: Topics,
     /// Letters on their way, by slot.
     ahead: Slab<(Home, i64)>,
     /// The same by partition.
@@ -32,13 +33,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer into `topic`.
+    /// A writer into the smallest delay tiers.
     ///
     /// # Errors
     /// When the producer cannot be made.
-    pub fn new(config: &Config, topic: String) -> Result<Self, Trouble> {
+    pub fn new(config: &Config, topics: Topics) -> Result<Self, Trouble> {
         let producer = Producer::new(config).map_err(Trouble::Misconfigured)?;
-        Ok(Self { producer, topic, ahead: Slab::new(), open: BTreeMap::new(), delivered: Vec::new(), acknowledged: 0 })
+        Ok(Self { producer, topics, ahead: Slab::new(), open: BTreeMap::new(), delivered: Vec::new(), acknowledged: 0 })
     }
 
     /// Whether another one may set out.
@@ -59,7 +60,7 @@ impl Writer {
         self.open.get(&partition)?.first().copied()
     }
 
-    /// Sends a letter's job on its trip: same partition, its own bytes and headers.
+    /// Sends a letter's job on its trip: into its lane's tier, same partition, its own bytes and headers.
     ///
     /// # Errors
     /// When the broker will not take it.
@@ -67,10 +68,13 @@ impl Writer {
         let note = serde_json::to_vec(trip).map_err(|e| Trouble::Broken(format!("a trip cannot be written: {e}")))?;
         let mut headers: Vec<(&str, Option<&[u8]>)> = letter.carried().collect();
         headers.push((HEADER, Some(&note)));
+        // Whose origin is no jobs topic is not revived.
+        let lane = self.topics.lane_of(&trip.origin.topic).unwrap_or(Lane::Marketing);
+        let topic = self.topics.source(Source::Delay(lane, 0));
         let slot = self.ahead.insert((letter.partition, letter.offset));
         self.open.entry(letter.partition).or_default().insert(letter.offset);
         let record = Record {
-            topic: &self.topic,
+            topic,
             partition: i32::from(letter.partition),
             key: trip.id.as_bytes(),
             payload: letter.bytes,
@@ -78,7 +82,7 @@ impl Writer {
             slot,
         };
         // The producer's queue is far larger than what may be on its way: full, it is so for a moment only.
-        while !self.producer.send(&record).map_err(|failure| trouble(failure, &self.topic))? {
+        while !self.producer.send(&record).map_err(|failure| trouble(failure, topic))? {
             self.producer.poll(&mut self.delivered);
             std::thread::park_timeout(Duration::from_millis(1));
         }
@@ -109,7 +113,7 @@ impl Writer {
             }
         }
         match (failed, self.producer.fatal()) {
-            (Some(failure), _) => Err(trouble(failure, &self.topic)),
+            (Some(failure), _) => Err(trouble(failure, "the delay tier")),
             (None, Some(fatal)) => Err(Trouble::Broken(format!("the producer failed for good: {fatal}"))),
             (None, None) => Ok(()),
         }
@@ -118,10 +122,10 @@ impl Writer {
 
 fn trouble(failure: Failure, topic: &str) -> Trouble {
     match failure {
-        Failure::Passing(error) => Trouble::Unavailable(format!("`{topic}` does not acknowledge: {error}")),
+        Failure::Passing(error) => Trouble::Unavailable(format!("{topic} does not acknowledge: {error}")),
         Failure::ForGood(error) => {
             let hint = "hint: `peakpost topics create`, then check the topic's ACLs and max.message.bytes";
-            Trouble::Misconfigured(format!("the broker refuses records of `{topic}`: {error}; {hint}"))
+            Trouble::Misconfigured(format!("the broker refuses records of {topic}: {error}; {hint}"))
         }
     }
 }

@@ -312,17 +312,22 @@ fn somebody_must_starve() {
     assert_eq!(aside.may_move(JOBS, A, &with(64), t0), 0, "64 are enough while nothing is known of B");
     assert_eq!(aside.may_move(JOBS, A, &with(10), after(2.0)), 5000, "its jobs may still be out");
     assert_eq!(aside.may_move(JOBS, A, &with(10), after(2.1)), 0, "none left for two seconds: B stands still");
+    assert_eq!(
+        aside.may_move(JOBS, A, &with(0), after(2.1)),
+        5000,
+        "with none at hand it does not: the last went elsewhere"
+    );
     aside.through(B, 1, after(6.0));
     assert_eq!(aside.may_move(JOBS, A, &with(10), after(6.0)), 5000, "one has: it does not");
-    assert_eq!(aside.may_move(JOBS, A, &with(0), after(30.0)), 5000, "it came by half a minute ago");
-    assert_eq!(aside.may_move(JOBS, A, &with(0), after(30.1)), 0, "longer ago: it is not missed");
+    assert_eq!(aside.may_move(JOBS, A, &with(0), after(600.0)), 5000, "it came by ten minutes ago");
+    assert_eq!(aside.may_move(JOBS, A, &with(0), after(600.1)), 0, "longer ago: it is not missed");
     for n in 0..3000 {
-        aside.through(B, 1, after(100.0 + f64::from(n) / 300.0));
+        aside.through(B, 1, after(700.0 + f64::from(n) / 300.0));
     }
-    aside.came(JOBS, B, 1, after(110.0));
-    assert_eq!(aside.may_move(JOBS, A, &with(280), after(110.0)), 5000, "300 a second want 300 at hand");
-    assert_eq!(aside.may_move(JOBS, A, &with(320), after(110.0)), 0, "and no more");
-    assert_eq!(aside.may_move(JOBS, A, &with(200), after(111.0)), 5000, "a second after it has run dry it still does");
+    aside.came(JOBS, B, 1, after(710.0));
+    assert_eq!(aside.may_move(JOBS, A, &with(280), after(710.0)), 5000, "300 a second want 300 at hand");
+    assert_eq!(aside.may_move(JOBS, A, &with(320), after(710.0)), 0, "and no more");
+    assert_eq!(aside.may_move(JOBS, A, &with(200), after(711.0)), 5000, "a second after it has run dry it still does");
 }
 
 /// The first jobs that leave, many at once, are no rate yet.

@@ -5,8 +5,8 @@ use peakpost::job::{JobKey, Lane, Source};
 use peakpost::ledger::known::{Judgement, Known};
 
 const LANE: Source = Source::Jobs(Lane::Marketing);
-const TIER: Source = Source::Delay(0);
-const HOLD: Source = Source::Hold(1);
+const TIER: Source = Source::Delay(Lane::Marketing, 0);
+const HOLD: Source = Source::Hold(Lane::Marketing, 1);
 use Judgement::{Goes, NotYet, Repeat};
 
 /// What happens to one job.
@@ -89,29 +89,35 @@ fn a_job_is_tenant_id_and_generation() {
     }
 }
 
-/// The oldest are forgotten first; what is in flight is never forgotten, however long it takes.
+/// The oldest are forgotten first, and not before there are enough; what is in flight is never forgotten.
 #[test]
 fn the_window_is_bounded_and_keeps_what_is_in_flight() {
-    let mut known = Known::new(3);
+    const DEPTH: i64 = 1000;
+    let mut known = Known::new(1000);
     known.taken(key("slow"), 0, LANE, 0);
-    for n in 0..10 {
+    known.settled(key("waits"), 0, End::Deferred(TIER, 0));
+    known.taken(key("waits"), 1, TIER, 0);
+    for n in 0..10 * DEPTH {
         let job = key(&n.to_string());
         known.taken(job, 0, LANE, n + 1);
         known.settled(job, 0, End::Terminal);
+        assert!(known.len() <= 2100, "{} are remembered at {n}", known.len());
+        let oldest = (n - DEPTH + 1).max(0);
+        assert_eq!(known.judge(key(&oldest.to_string()), 0, LANE, 99_999), Repeat, "{oldest} at {n}: within the depth");
     }
-    assert_eq!(known.len(), 4, "three that are done, one in flight");
-    assert_eq!(known.judge(key("slow"), 0, LANE, 99), Repeat, "in flight since before");
-    assert_eq!(known.judge(key("9"), 0, LANE, 99), Repeat, "the latest");
-    assert_eq!(known.judge(key("7"), 0, LANE, 99), Repeat, "the third latest");
-    assert_eq!(known.judge(key("6"), 0, LANE, 99), Goes, "forgotten");
-    // Mentioned again it is young again; its old mention must not take it along.
-    known.settled(key("7"), 0, End::Terminal);
-    known.settled(key("x"), 0, End::Terminal);
-    assert_eq!(known.judge(key("7"), 0, LANE, 99), Repeat, "done again, so remembered anew");
-    // Deferred, then taken: its mention as deferred is old, but it is in flight now.
-    let mut known = Known::new(1);
-    known.settled(key("d"), 0, End::Deferred(TIER, 0));
-    known.taken(key("d"), 1, TIER, 0);
+    assert_eq!(known.judge(key("0"), 0, LANE, 99_999), Goes, "long forgotten");
+    assert_eq!(known.judge(key("slow"), 0, LANE, 99_999), Repeat, "in flight since before");
+    assert_eq!(known.judge(key("waits"), 1, TIER, 7), Repeat, "in flight again: its mention as deferred is old");
+}
+
+/// A job that hops and hops takes the place of one.
+#[test]
+fn many_hops_of_one_job_do_not_push_others_out() {
+    let mut known = Known::new(100);
     known.settled(key("other"), 0, End::Terminal);
-    assert_eq!(known.judge(key("d"), 1, TIER, 7), Repeat, "in flight: not forgotten");
+    for hop in 0..10_000 {
+        known.settled(key("hops"), hop, End::Deferred(TIER, 0));
+    }
+    assert_eq!(known.judge(key("other"), 0, LANE, 5), Repeat, "two jobs are known, the window holds a hundred");
+    assert_eq!(known.len(), 2);
 }

@@ -33,6 +33,9 @@ fn a_wait_has_its_tier() {
         let wait = Duration::from_secs(wait);
         assert_eq!(seconds(tiers.within(wait)), within, "{why}: {wait:?}, ending before it");
         assert_eq!(seconds(tiers.nearest(wait)), nearest, "{why}: {wait:?}, nearest");
+        let beyond = tiers.beyond(wait).map(|tier| tiers.wait(tier));
+        let long_enough = beyond.is_none_or(|tier| tier >= wait || tier.as_secs() == 3600);
+        assert!(long_enough, "{why}: {wait:?} must not be shortened to {beyond:?}");
     }
     assert_eq!(tiers.horizon().as_secs(), 10, "what is nearer waits in memory");
 }
@@ -69,8 +72,18 @@ fn every_source_has_a_number_and_a_topic() {
     let layout = topics.layout();
     assert_eq!(layout, Layout { tiers: 2, holds: 2 });
     let names: Vec<&str> = layout.all().map(|source| topics.source(source)).collect();
-    let expected =
-        ["p.jobs.transactional", "p.jobs.marketing", "p.delay.10s", "p.delay.1m", "p.hold.mail", "p.hold.sms"];
+    let expected = [
+        "p.jobs.transactional",
+        "p.jobs.marketing",
+        "p.delay.transactional.10s",
+        "p.delay.transactional.1m",
+        "p.hold.transactional.mail",
+        "p.hold.transactional.sms",
+        "p.delay.marketing.10s",
+        "p.delay.marketing.1m",
+        "p.hold.marketing.mail",
+        "p.hold.marketing.sms",
+    ];
     assert_eq!(names, expected);
     for (n, source) in layout.all().enumerate() {
         assert_eq!(layout.index(source), n, "{source:?}");
@@ -78,7 +91,7 @@ fn every_source_has_a_number_and_a_topic() {
     }
     assert_eq!(topics.source_of("p.outcomes"), None, "nothing is read from there");
     assert_eq!(topics.source(Source::Jobs(Lane::Marketing)), topics.jobs(Lane::Marketing));
-    assert_eq!(topics.short("p.hold.sms"), "hold.sms");
+    assert_eq!(topics.short("p.hold.marketing.sms"), "hold.marketing.sms");
 }
 
 /// A later version may say more, an earlier one less: the job goes on.

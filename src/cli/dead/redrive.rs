@@ -94,7 +94,7 @@ impl Preview {
         lines.push(format!(
             "  {}{only} would be redriven to {}, in {} at this rate",
             HumanCount(would),
-            desk.tier(),
+            desk.tiers(),
             HumanDuration(takes.max(Duration::from_secs(1)))
         ));
         lines.extend(self.left.iter().map(stays));
@@ -129,7 +129,7 @@ fn plan(desk: &Desk, filters: &Filters, how: &How, note: &Note) -> Result<Plan, 
     let about = About {
         brokers: desk.brokers().to_owned(),
         from: desk.topic(),
-        to: desk.tier().to_owned(),
+        to: desk.tiers(),
         selection: Selection { since_ms: None, until_ms: None, ..selection.clone() },
         since: filters.since.clone(),
         until: filters.until.clone(),
@@ -203,7 +203,7 @@ pub(super) fn redrive(desk: &Desk, filters: &Filters, how: &How) -> Result<ExitC
         }
     }
     desk.check_tier()?;
-    if !how.yes && !asked(&format!("Redrive to {}? [y/N] ", desk.tier()))? {
+    if !how.yes && !asked(&format!("Redrive to {}? [y/N] ", desk.tiers()))? {
         return Err(Stop::new(1, "nothing was redriven"));
     }
     carry_out(desk, plan, &note)
@@ -262,7 +262,7 @@ fn carry_out(desk: &Desk, plan: Plan, note: &Note) -> Result<ExitCode, Stop> {
         return Err(Stop::new(1, format!("stopped after {}; {again}", letters(redriven))));
     }
     let wait = HumanDuration(desk.wait());
-    println!("{} redriven to {}, due {wait} later", letters(progress.redriven), desk.tier());
+    println!("{} redriven to {}, due {wait} later", letters(progress.redriven), desk.tiers());
     for (why, count) in &progress.left {
         println!("{} left: {}", HumanCount(*count), why.as_str());
     }
