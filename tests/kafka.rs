@@ -10,17 +10,29 @@
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod support;
 
+#[path = "kafka_suite/age.rs"]
+mod age;
+#[path = "kafka_suite/blocked.rs"]
+mod blocked;
 #[path = "kafka_suite/enqueue.rs"]
 mod enqueue;
 #[path = "kafka_suite/instances.rs"]
 mod instances;
 #[path = "kafka_suite/malformed.rs"]
 mod malformed;
+#[path = "kafka_suite/order.rs"]
+mod order;
+#[path = "kafka_suite/outage.rs"]
+mod outage;
 #[path = "kafka_suite/rate.rs"]
 mod rate;
+#[path = "kafka_suite/send_at.rs"]
+mod send_at;
 #[path = "kafka_suite/stop.rs"]
 mod stop;
 #[path = "kafka_suite/topics.rs"]
 mod topics;
+#[path = "kafka_suite/twice.rs"]
+mod twice;
 #[path = "kafka_suite/vendor.rs"]
 mod vendor;

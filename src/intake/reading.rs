@@ -21,6 +21,10 @@ use crate::lane::inbox::{ToShard, shard_of};
 const TURN: usize = 4096;
 /// Most records taken from one partition before the next one gets its turn.
 const QUANTUM: usize = 256;
+/// How far a partition is read beyond its oldest job that is not through, in windows. More than one, because a request
+/// that hangs for seconds is enough to keep that job, and those behind it need not wait; not without end, because what
+/// is through above it is kept until it can be committed, and read again after a crash.
+const SPREAD: usize = 8;
 /// Most jobs of one hold of a lane in memory, over all homes: enough to keep its provider busy, few enough to be no backlog.
 const HELD_MAX: usize = 4096;
 /// How often heads of tiers and holds are looked at when nothing comes from them.
@@ -62,7 +66,7 @@ impl Room {
             Source::Delay(lane, _) => (ledger.outstanding_bytes_of_tiers(lane), self.tiers),
             Source::Hold(..) => (ledger.outstanding_bytes(source), self.hold),
         };
-        used >= most || ledger.span(source) >= window
+        used >= most || ledger.outstanding_in(source) >= window || ledger.span(source) >= window.saturating_mul(SPREAD)
     }
 }
 

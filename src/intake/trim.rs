@@ -75,7 +75,11 @@ fn run(
         }
         // What fails is tried again with the next list; until then it only takes room.
         let answer = runtime.block_on(admin.delete_records(&list, &options));
-        let error = answer.and_then(|list| list.elements().iter().try_for_each(|element| element.error())).err();
+        let error = answer
+            .and_then(|list| {
+                list.elements().iter().try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error)
+            })
+            .err();
         match error {
             None => tracing::debug!(target: "peakpost::intake", partitions = offsets.len(), "tiers and holds trimmed"),
             Some(error) => {

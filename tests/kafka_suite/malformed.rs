@@ -61,7 +61,7 @@ fn what_is_no_job_is_a_dead_letter_and_nothing_else_suffers() {
             *reasons.entry(reason.into()).or_default() += 1;
         }
     }
-    assert_eq!(account.invalid, reasons, "outcomes of malformed records, by reason");
+    assert_eq!(account.invalid(), reasons, "outcomes of malformed records, by reason");
     let letters = kafka::read_all(&world, &world.topics.dead());
     for letter in &letters {
         let bytes = letter.payload().unwrap_or_default();

@@ -3,9 +3,7 @@
 //! Why: vendors count in windows, and a window does not begin anew because we do.
 //! Must not know: how a limit is kept.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use peakpost::job::Lane;
 use peakpost::sim::arrivals::{Vendor, max_in_window, windows_over};
@@ -14,42 +12,13 @@ use peakpost::sim::load::{Generated, Mix, Shape};
 use crate::support::config::Settings;
 use crate::support::daemon::Daemon;
 use crate::support::reckoning::{self, Expected};
+use crate::support::stalls::Stalls;
 use crate::support::{World, kafka};
 
 const LIMIT: usize = 500;
 const WINDOW: Duration = Duration::from_secs(1);
 /// How far apart a permit and its arrival may be: the configured `jitter`.
 const JITTER: Duration = Duration::from_millis(50);
-
-/// How much later than asked a thread of this machine woke up, at worst.
-struct Stalls {
-    worst: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Stalls {
-    fn watch() -> Self {
-        let (worst, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (to, ended) = (Arc::clone(&worst), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                let step = Duration::from_millis(1);
-                let before = Instant::now();
-                std::thread::sleep(step);
-                let late = u64::try_from(before.elapsed().saturating_sub(step).as_nanos()).unwrap();
-                to.fetch_max(late, Ordering::Relaxed);
-            }
-        });
-        Self { worst, stop, thread }
-    }
-
-    fn worst(self) -> Duration {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap();
-        Duration::from_nanos(self.worst.load(Ordering::Relaxed))
-    }
-}
 
 /// 500 callbacks a second, with a backlog all the while, and a restart in the middle.
 #[test]

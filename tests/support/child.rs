@@ -4,8 +4,9 @@
 //! Must not know: what the process does.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use super::{PATIENCE, until};
@@ -15,6 +16,7 @@ pub struct Child {
     pub name: String,
     process: std::process::Child,
     log: PathBuf,
+    stdin: Option<ChildStdin>,
 }
 
 impl Child {
@@ -25,6 +27,15 @@ impl Child {
 
     /// The same with environment variables.
     pub fn start_in(dir: &Path, name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::spawn(dir, name, arguments, environment, Stdio::null())
+    }
+
+    /// Starts one that takes orders, see [`Child::order`].
+    pub fn start_to_order(dir: &Path, name: &str, arguments: &[&str]) -> Self {
+        Self::spawn(dir, name, arguments, &[], Stdio::piped())
+    }
+
+    fn spawn(dir: &Path, name: &str, arguments: &[&str], environment: &[(&str, &str)], stdin: Stdio) -> Self {
         let log = dir.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_peakpost"));
@@ -33,8 +44,18 @@ impl Child {
         }
         let both = out.try_clone().unwrap();
         command.envs(environment.iter().copied());
-        let process = command.args(arguments).stdin(Stdio::null()).stdout(out).stderr(both).spawn().unwrap();
-        Self { name: name.to_owned(), process, log }
+        let mut process = command.args(arguments).stdin(stdin).stdout(out).stderr(both).spawn().unwrap();
+        let stdin = process.stdin.take();
+        Self { name: name.to_owned(), process, log, stdin }
+    }
+
+    /// Writes it a line and waits until it answers `ok`.
+    pub fn order(&mut self, line: &str) {
+        let before = self.output().lines().count();
+        writeln!(self.stdin.as_mut().expect("it takes no orders"), "{line}").unwrap();
+        let answer = || self.output().lines().nth(before).map(str::to_owned);
+        let answer = until(PATIENCE, "an answer to an order", answer, || self.last_words());
+        assert_eq!(answer, "ok", "`{line}`");
     }
 
     pub fn pid(&self) -> u32 {

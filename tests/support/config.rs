@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use peakpost::job::source::SHIPPED_TIERS;
 use peakpost::job::topic::Topics;
 
 use super::{World, canary};
@@ -14,8 +13,8 @@ use super::{World, canary};
 pub const PROVIDERS: [&str; 3] = ["mail", "sms", "hook"];
 
 /// Every topic of a world's line.
-pub fn topics(prefix: &str) -> Topics {
-    Topics::with(prefix, &SHIPPED_TIERS.map(str::to_owned), &PROVIDERS.map(str::to_owned))
+pub fn topics(prefix: &str, tiers: &[String]) -> Topics {
+    Topics::with(prefix, tiers, &PROVIDERS.map(str::to_owned))
 }
 
 /// What scenarios change; the rest stays as shipped.
@@ -29,6 +28,12 @@ pub struct Settings {
     pub concurrency: u32,
     /// Longest request, for all accounts.
     pub request_timeout: &'static str,
+    /// Where the mail account's vendor is; `None`: with the others.
+    pub mail_at: Option<std::net::SocketAddr>,
+    /// Further keys of `[kafka]`, of `[log]` and of the mail account.
+    pub kafka: &'static str,
+    pub log: &'static str,
+    pub mail_keys: &'static str,
     /// Further sections.
     pub sections: &'static str,
 }
@@ -41,6 +46,10 @@ impl Default for Settings {
             hook: "8_000 requests/s",
             concurrency: 64,
             request_timeout: "10s",
+            mail_at: None,
+            kafka: "",
+            log: "",
+            mail_keys: "",
             sections: "",
         }
     }
@@ -55,7 +64,7 @@ fn secret(dir: &Path, name: &str, value: &str) -> String {
 impl Settings {
     /// The file.
     pub fn text(&self, world: &World) -> String {
-        let Self { mail, sms, hook, concurrency, request_timeout, sections } = self;
+        let Self { mail, sms, hook, concurrency, request_timeout, mail_at, kafka, log, mail_keys, sections } = self;
         let vendor = &world.vendor_config;
         let key = secret(world.dir(), "sendgrid", &vendor.sendgrid_key);
         let password = secret(world.dir(), "twilio", &vendor.twilio_password);
@@ -63,6 +72,8 @@ impl Settings {
         let sasl = secret(world.dir(), "kafka", canary::KAFKA_PASSWORD);
         let (brokers, prefix, embedded) = (&world.brokers, &world.prefix, !world.real);
         let (base, sid) = (world.vendor_url(), &vendor.twilio_sid);
+        let mail_base = mail_at.map_or_else(|| base.clone(), |addr| format!("http://{addr}"));
+        let tiers = &world.tiers;
         let common = format!(
             "concurrency = {concurrency}\nrequest_timeout = \"{request_timeout}\"\nconnect_timeout = \"1s\"\nallow_hosts = [\"127.0.0.1\"]\n"
         );
@@ -73,24 +84,29 @@ brokers = "{brokers}"
 prefix = "{prefix}"
 group = "{prefix}"
 embedded = {embedded}
+{kafka}
 [kafka.client]
 # Means nothing without SASL: a secret that must not be seen.
 "sasl.password" = "{sasl}"
 [topics]
 replication = 1
+[delay]
+tiers = {tiers:?}
 [ops]
 listen = "127.0.0.1:0"
 [log]
 format = "pretty"
+{log}
 [tenants."*"]
 from = ["*"]
 {sections}
 [[providers]]
 name = "mail"
 kind = "sendgrid"
-base_url = "{base}"
+base_url = "{mail_base}"
 key = "{key}"
 limits = ["{mail}"]
+{mail_keys}
 {common}
 [[providers]]
 name = "sms"

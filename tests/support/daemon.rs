@@ -40,8 +40,14 @@ impl Daemon {
 
     /// Starts one and waits until it listens.
     pub fn start(world: &World, name: &str, settings: &Settings) -> Self {
+        Self::start_in(world, name, settings, &[])
+    }
+
+    /// The same with environment variables.
+    pub fn start_in(world: &World, name: &str, settings: &Settings, environment: &[(&str, &str)]) -> Self {
         let config = world.configure(name, settings);
-        let child = Child::start(world.dir(), name, &["run", "--config", config.to_str().unwrap()]);
+        let arguments = ["run", "--config", config.to_str().unwrap()];
+        let child = Child::start_in(world.dir(), name, &arguments, environment);
         let ops = || {
             let output = child.output();
             let (_, rest) = output.rsplit_once("running ops=")?;
@@ -104,6 +110,14 @@ impl Daemon {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Processor time it has used.
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.pid())).unwrap();
+        // After the name, which is in brackets: the 12th and 13th fields, in hundredths of a second.
+        let fields = stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(2);
+        Duration::from_millis(10 * fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>())
     }
 
     /// SIGTERM; it must end with `code` in time. How long it took, and what it wrote.

@@ -6,21 +6,25 @@
 //! Must not know: any scenario.
 
 pub mod canary;
+pub mod checker;
 pub mod child;
 pub mod config;
 pub mod daemon;
 pub mod kafka;
+pub mod later;
 pub mod reckoning;
+pub mod stalls;
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
+use peakpost::job::source::SHIPPED_TIERS;
 use peakpost::job::topic::Topics;
-use peakpost::sim::demo::audit::Audit;
 use peakpost::sim::load::{Generated, Generator, Mix, Targets};
 use peakpost::sim::vendor::{SimConfig, Simulator};
 
+use checker::watch::Watch;
 use child::Child;
 use config::Settings;
 
@@ -78,13 +82,18 @@ pub struct World {
     pub real: bool,
     /// Every topic, the group and every job id begin with it.
     pub prefix: String,
+    /// Its delay tiers, shortest first.
+    pub tiers: Vec<String>,
     pub topics: Topics,
+    /// When the vendors' clock began, in milliseconds since 1970: not before the first, not after the second.
+    pub vendors_since: (i64, i64),
     pub vendors: Simulator,
     pub vendor_config: SimConfig,
     dir: Scratch,
     runtime: tokio::runtime::Runtime,
     broker: Option<Child>,
     began: Instant,
+    vendors_began: Instant,
     _turn: Turn,
 }
 
@@ -98,22 +107,39 @@ impl World {
 
     /// The same with no other world of this process beside it.
     pub fn alone(name: &str) -> Self {
-        let world = Self::build(name, std::env::var(BROKERS).ok(), Turn::alone());
+        Self::alone_with(name, &SHIPPED_TIERS)
+    }
+
+    /// The same with other delay tiers.
+    pub fn alone_with(name: &str, tiers: &[&str]) -> Self {
+        let world = Self::build(name, std::env::var(BROKERS).ok(), Turn::alone(), 1, tiers);
         world.make_topics();
         world
     }
 
     /// A world on the embedded broker, whatever the environment says.
     pub fn embedded(name: &str) -> Self {
-        Self::build(name, None, Turn::beside())
+        Self::build(name, None, Turn::beside(), 1, &SHIPPED_TIERS)
+    }
+
+    /// A world on an embedded cluster of three brokers, whatever the environment says.
+    pub fn cluster(name: &str) -> Self {
+        Self::build(name, None, Turn::beside(), 3, &SHIPPED_TIERS)
     }
 
     /// A world without topics where topics can be made; the embedded broker has them from the start.
     pub fn bare(name: &str) -> Self {
-        Self::build(name, std::env::var(BROKERS).ok(), Turn::beside())
+        Self::build(name, std::env::var(BROKERS).ok(), Turn::beside(), 1, &SHIPPED_TIERS)
     }
 
-    fn build(name: &str, brokers: Option<String>, turn: Turn) -> Self {
+    /// A world on a Kafka of the test's own, whatever the environment says.
+    pub fn on(name: &str, brokers: String) -> Self {
+        let world = Self::build(name, Some(brokers), Turn::beside(), 1, &SHIPPED_TIERS);
+        world.make_topics();
+        world
+    }
+
+    fn build(name: &str, brokers: Option<String>, turn: Turn, nodes: u8, tiers: &[&str]) -> Self {
         // Another test of this process may have been first, which is as good.
         let _made = rustls::crypto::ring::default_provider().install_default();
         let began = Instant::now();
@@ -123,20 +149,26 @@ impl World {
         let real = brokers.is_some();
         let mut broker = None;
         let brokers = brokers.unwrap_or_else(|| {
-            let partitions = PARTITIONS.to_string();
-            let mut arguments = vec!["sim", "broker", "--prefix", &prefix, "--partitions", &partitions];
+            let (partitions, nodes) = (PARTITIONS.to_string(), nodes.to_string());
+            let mut arguments =
+                vec!["sim", "broker", "--prefix", &prefix, "--partitions", &partitions, "--nodes", &nodes, "--orders"];
             arguments.extend(config::PROVIDERS.iter().flat_map(|name| ["--provider", name]));
-            let child = Child::start(dir.path(), "broker", &arguments);
+            arguments.extend(tiers.iter().flat_map(|tier| ["--tier", tier]));
+            let child = Child::start_to_order(dir.path(), "broker", &arguments);
             let address = child.first_line();
             broker = Some(child);
             address
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let vendor_config = canary::secrets();
+        let (vendors_began, before) = (Instant::now(), later::wall_ms());
         let vendors = runtime.block_on(Simulator::start(vendor_config.clone())).unwrap();
         println!("-- {name}: on {}", if real { "a real Kafka" } else { "the embedded broker" });
+        let tiers: Vec<String> = tiers.iter().map(|tier| (*tier).to_owned()).collect();
         Self {
-            topics: config::topics(&prefix),
+            topics: config::topics(&prefix, &tiers),
+            tiers,
+            vendors_since: (before, later::wall_ms()),
             brokers,
             real,
             prefix,
@@ -146,21 +178,43 @@ impl World {
             runtime,
             broker,
             began,
+            vendors_began,
             _turn: turn,
         }
     }
 
     fn make_topics(&self) {
         if self.real {
-            let (code, said) = self.run("topics", &["topics", "create"]);
-            assert_eq!(code, 0, "`peakpost topics create` failed: {said}");
+            // A broker under load may not show at once what it has made: what is there is left alone the next time.
+            let said = std::cell::RefCell::default();
+            let create = || {
+                let (code, output) = self.run("topics", &["topics", "create"]);
+                said.replace(output);
+                (code == 0).then_some(())
+            };
+            until(PATIENCE, "`peakpost topics create` ends well", create, || said.borrow().clone());
         }
     }
 
     /// Goes on under another prefix, in which nothing has been made.
     pub fn rename(&mut self, suffix: &str) {
         self.prefix.push_str(suffix);
-        self.topics = config::topics(&self.prefix);
+        self.topics = config::topics(&self.prefix, &self.tiers);
+    }
+
+    /// Tells the embedded broker to err, see `peakpost::sim::broker::Broker::obey`.
+    pub fn order(&mut self, line: &str) {
+        self.broker.as_mut().expect("a real Kafka takes no orders").order(line);
+    }
+
+    /// Sends the embedded broker a signal by name.
+    pub fn signal_broker(&self, name: &str) {
+        self.broker.as_ref().expect("a real Kafka is no child of this world").signal(name);
+    }
+
+    /// Whether the environment names a real Kafka.
+    pub fn real_is_wanted() -> bool {
+        std::env::var(BROKERS).is_ok()
     }
 
     /// Ends the embedded broker for good, as a power cut would.
@@ -181,6 +235,11 @@ impl World {
     /// As much as a real Kafka is asked to show, or what the embedded broker can hold.
     pub fn scale<T>(&self, real: T, embedded: T) -> T {
         if self.real { real } else { embedded }
+    }
+
+    /// The same, and what a long run (`PEAKPOST_CRASH=full`) on a real Kafka is asked for.
+    pub fn size<T>(&self, full: T, real: T, embedded: T) -> T {
+        if self.real && later::full() { full } else { self.scale(real, embedded) }
     }
 
     /// Says by name what this run leaves out.
@@ -211,9 +270,14 @@ impl World {
         Generator::new(seed, mix, targets).unwrap()
     }
 
-    /// Follows outcomes and dead letters from their beginning.
-    pub fn audit(&self) -> Audit {
-        Audit::start(&self.brokers, &self.topics, PARTITIONS).unwrap()
+    /// Looks at every topic and every commit from the beginning.
+    pub fn audit(&self) -> Watch {
+        Watch::start(&self.brokers, &self.prefix)
+    }
+
+    /// The present on the clock of the vendors' arrivals, in nanoseconds; at most a few milliseconds late.
+    pub fn vendor_now(&self) -> u64 {
+        u64::try_from(self.vendors_began.elapsed().as_nanos()).unwrap()
     }
 
     /// Runs something of the simulator's.
