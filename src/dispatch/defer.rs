@@ -190,11 +190,12 @@ impl Shard {
             let mut allowed: BTreeMap<(Home, Source), usize> = BTreeMap::new();
             for &(home, source) in self.crowd.partitions.keys() {
                 let most = self.aside.may_move(self.partition(home, source), provider, &depths, now.mono);
-                let here = self.lines[provider].count_of(home, source).min(most);
-                if here > 0 {
-                    depths[provider] -= here;
-                    allowed.insert((home, source), here);
+                if most == 0 {
+                    continue;
                 }
+                let here = self.lines[provider].count_of(home, source).min(most);
+                depths[provider] -= here;
+                allowed.insert((home, source), here);
             }
             if !allowed.is_empty() {
                 self.put_aside(provider, allowed, now);

@@ -250,7 +250,7 @@ impl Owner {
         match self.membership.commit(&positions) {
             Ok(()) => self.fence.sent(now),
             Err(error) => {
-                tracing::warn!(target: "peakpost::intake", error, "commit not sent; trying again");
+                tracing::debug!(target: "peakpost::intake", error, "commit not sent; trying again");
                 self.commit_all_again();
             }
         }

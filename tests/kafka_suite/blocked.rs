@@ -23,8 +23,9 @@ use crate::support::{PARTITIONS, PATIENCE, World, kafka, until};
 
 /// What the free provider must keep of its rate.
 const KEPT: f64 = 0.9;
-/// Of the free provider: far less than the machine can bear, so that what is missing was held up.
-const LIMIT: &str = "250 messages/s";
+/// Of the free provider, in the full run and else: far less than the machine can bear, so that what is missing was held
+/// up.
+const LIMIT: [&str; 2] = ["500 messages/s", "250 messages/s"];
 /// What memory may grow by between a third of the way and the end, in KiB.
 const GROWTH_KIB: u64 = 48 * 1024;
 
@@ -183,7 +184,8 @@ fn nobody_waits(name: &str, how: Block, slow_per_free: usize) {
     let slow = world.jobs(42, Mix::only(Lane::Marketing, blocked.shape())).skip(known).take(free * slow_per_free);
     let mixed = interleaved(slow.collect(), between);
     let audit = world.audit();
-    let mut daemon = Daemon::ready(&world, "daemon", &blocked.settings(LIMIT, window));
+    let mut daemon =
+        Daemon::ready(&world, "daemon", &blocked.settings(world.size(LIMIT[0], LIMIT[1], LIMIT[1]), window));
     enqueue(&world, &alone, 1);
     wait_for_ends(&audit, alone.len() as u64, &mut [&mut daemon]);
     let (_, before) = rate(&world, 0);
