@@ -2,8 +2,8 @@
 //! provider allows, never faster; never twice by its own fault; and it loses nothing.
 //!
 //! ```text
-//!  Kafka jobs.<lane> ─▶ intake ─▶ lane ─▶ dispatch ───────────────────────▶ settle ─▶ Kafka outcomes, dead
-//!                        ▲                │ policy   may it go to this person?   │
+//!  Kafka jobs.<lane> ─▶ intake ─▶ lane ─▶ dispatch ───────────────────────▶ settle ─▶ Kafka outcomes, delay, hold, dead
+//!         delay, hold ─▶ ▲                │ policy   may it go to this person?   │
 //!                        │                │ route    who carries it?             │
 //!                        │                │ gate     may I send n now? (permit)  │
 //!                        │                │ provider encode ═▶ vendor ═▶ decode  │
