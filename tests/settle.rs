@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
-use peakpost::job::receipt::Back;
+use peakpost::job::receipt::{Back, End};
 use peakpost::job::topic::Topics;
 use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Source, Wall, Way};
 use peakpost::observe::{Clock, Metrics};
 use peakpost::outcome::{Kind, Outcome, Reason};
-use peakpost::settle::{self, Settlement, Subject};
+use peakpost::settle::{self, Deferral, Settlement, Subject};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
@@ -17,7 +17,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn topics() -> Topics {
-    Topics::new("settle")
+    Topics::with("settle", &["10s".to_owned()], &["mail".to_owned()])
 }
 
 fn settlement(offset: i64, kind: Kind, reason: Reason) -> Settlement {
@@ -56,11 +56,13 @@ fn check(errors: &[RDKafkaRespErr], kind: Kind, reason: Reason, enough: impl Fn(
 
 fn settle_one(errors: &[RDKafkaRespErr], settlement: Settlement, enough: impl Fn(&[Back]) -> bool) -> Vec<Back> {
     let cluster = MockCluster::new(1).unwrap();
-    for topic in [topics().outcomes(), topics().dead()] {
+    let topics = topics();
+    let sources = topics.layout().all().map(|source| topics.source(source).to_owned());
+    for topic in sources.chain([topics.outcomes(), topics.dead()]) {
         cluster.create_topic(&topic, 1, 1).unwrap();
     }
     let client = vec![("bootstrap.servers".to_owned(), cluster.bootstrap_servers())];
-    let config = settle::Config { client, topics: topics(), linger: Duration::ZERO, queue_max: 1000 };
+    let config = settle::Config { client, topics, linger: Duration::ZERO, queue_max: 1000 };
     let (back, came) = settle::back_channel();
     let wake = std::thread::current();
     let links = settle::Links { metrics: Metrics::new().unwrap(), clock: Clock::default(), back, wake };
@@ -129,4 +131,28 @@ fn a_dead_letter_with_huge_headers_does_not_stop_its_home() {
     let dead = with_headers(7, Kind::Dead, Reason::NoRoute, headers);
     let got = settle_one(&[], dead, |got| !got.is_empty());
     assert_eq!(settled(&got), 1, "{got:?}");
+}
+
+fn deferred(to: Source) -> Settlement {
+    let due = matches!(to, Source::Delay(..)).then_some(Wall(10_000));
+    Settlement { deferral: Some(Deferral { to, due }), ..settlement(7, Kind::Deferred, Reason::SendAt) }
+}
+
+/// The receipt says where the job goes on, so that the home's books can tell it from a repeat.
+#[test]
+fn a_deferral_gives_its_receipt_back_when_both_its_records_are_durable() {
+    for to in [Source::Delay(Lane::Marketing, 0), Source::Hold(Lane::Marketing, 0)] {
+        let got = settle_one(&[], deferred(to), |got| settled(got) == 1);
+        let right = matches!(&got[..], [Back::Settled(s)] if s.end == End::Deferred(to, 0) && s.outcome_offset == 0);
+        assert!(right, "{to}: {got:?}");
+    }
+}
+
+/// Without the record with which it goes on, an outcome that says so would lose the job.
+#[test]
+fn a_deferral_whose_tier_refuses_it_has_no_outcome() {
+    let errors = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 1];
+    let got = settle_one(&errors, deferred(Source::Delay(Lane::Marketing, 0)), |got| got.len() >= 2);
+    let unmet = got.iter().any(|back| matches!(back, Back::Abandoned(a) if a.source.offset == 7));
+    assert!(unmet && settled(&got) == 0, "an outcome without its record: {got:?}");
 }

@@ -52,13 +52,19 @@ fn describe(config: &Config) -> String {
     };
     line("configuration: ok".to_owned());
     line(format!("group: {} on {}", intake.group, intake.topics.homes()));
+    // An id that is remembered takes about 100 bytes, in the table and in the list of its age.
+    let homes = usize::from(config.topics.partitions);
+    let ids = homes * intake.duplicate_window * 2 * 100;
+    let later = intake.topics.layout().later().count() * homes * 64;
     line(format!(
-        "memory: {} MiB of records in all, {} KiB per lane and home when this instance owns all {}; \
-         plus {} MiB fetched ahead and the outcomes producer's queue of at most 256 MiB",
+        "memory: {} MiB of records in all ({} KiB per lane and home when this instance owns all {homes}, a quarter for \
+         tiers and holds), as jobs some three times that; {} MiB fetched ahead; at most {} MiB for {} ids per home and \
+         256 MiB for outcomes on their way",
         intake.memory_bytes >> 20,
-        (intake.memory_bytes / sources.max(1)) >> 10,
-        config.topics.partitions,
-        intake.memory_bytes >> 22,
+        (intake.memory_bytes / 4 * 3 / sources.max(1)) >> 10,
+        (intake.memory_bytes >> 22) + (later >> 10),
+        ids >> 20,
+        intake.duplicate_window,
     ));
     line(format!("look-ahead: {} jobs per lane and home, at most {ahead}", intake.window_jobs));
     line(format!("shards: {}; ops listener: {}", config.shards, config.ops));

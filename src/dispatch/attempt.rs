@@ -335,8 +335,7 @@ impl Shard {
             Next::Again { after, counted } => {
                 let code = verdict.said().map_or(Code::Nonsense, |said| said.code);
                 job.way.failures = job.way.failures.saturating_add(u16::from(counted));
-                // The budget spares a provider. Of endpoints that jobs name there are many, and each has its own jobs only.
-                job.way.unsure |= matches!(verdict, Verdict::Ambiguous(_)) && !own_endpoint;
+                job.way.unsure |= matches!(verdict, Verdict::Ambiguous(_));
                 job.way.last_error = Some(code.as_str().into());
                 // A time that the vendor names is never shortened by a tier.
                 let tiers = &self.ctx.rules.tiers;
