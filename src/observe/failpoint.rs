@@ -37,9 +37,23 @@ macro_rules! failpoint {
 
 pub(crate) use failpoint;
 
+/// Who is to kill this process: a shell that waits for a line. Starting one only then would take so long that other
+/// threads get far beyond the point.
+#[cfg(feature = "failpoints")]
+static KILLER: std::sync::OnceLock<std::sync::Mutex<std::process::ChildStdin>> = std::sync::OnceLock::new();
+
 /// Reads `FAILPOINTS`. To be called once, at the start of the process.
 #[cfg(feature = "failpoints")]
 pub(crate) fn start() {
+    use std::process::{Command, Stdio};
+    if std::env::var_os("FAILPOINTS").is_none() {
+        return;
+    }
+    let shell = Command::new("sh").args(["-c", "read _ && kill -9 $PPID"]).stdin(Stdio::piped()).spawn();
+    match shell.map(|mut shell| shell.stdin.take()) {
+        Ok(Some(line)) => drop(KILLER.set(std::sync::Mutex::new(line))),
+        other => tracing::error!(target: "peakpost::observe", ?other, "cannot die at a failpoint: there is no shell"),
+    }
     // The end of the scenario would forget what was read.
     std::mem::forget(fail::FailScenario::setup());
 }
@@ -70,9 +84,11 @@ pub(crate) fn pass_soon(name: &str) {
 /// SIGKILL: nothing is flushed, nothing is dropped. This thread does not go on meanwhile.
 #[cfg(feature = "failpoints")]
 fn die() {
-    let own = std::process::id().to_string();
-    if let Err(error) = std::process::Command::new("kill").args(["-9", &own]).status() {
-        tracing::error!(target: "peakpost::observe", %error, "cannot die at a failpoint: there is no `kill`");
+    use std::io::Write as _;
+    if let Some(Ok(mut killer)) = KILLER.get().map(|killer| killer.lock())
+        && let Err(error) = killer.write_all(b"\n").and_then(|()| killer.flush())
+    {
+        tracing::error!(target: "peakpost::observe", %error, "cannot die at a failpoint: the shell has gone");
     }
     loop {
         std::thread::park();
