@@ -10,8 +10,12 @@ use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Source, 
 use peakpost::observe::{Clock, Metrics};
 use peakpost::outcome::{Kind, Outcome, Reason};
 use peakpost::settle::{self, Deferral, Settlement, Subject};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers as _, Message};
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 /// Longest wait for the settle thread to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,8 +58,18 @@ fn check(errors: &[RDKafkaRespErr], kind: Kind, reason: Reason, enough: impl Fn(
     settle_one(errors, settlement(7, kind, reason), enough)
 }
 
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
 fn settle_one(errors: &[RDKafkaRespErr], settlement: Settlement, enough: impl Fn(&[Back]) -> bool) -> Vec<Back> {
-    let cluster = MockCluster::new(1).unwrap();
+    settle_on(&MockCluster::new(1).unwrap(), errors, settlement, enough)
+}
+
+fn settle_on(
+    cluster: &Cluster,
+    errors: &[RDKafkaRespErr],
+    settlement: Settlement,
+    enough: impl Fn(&[Back]) -> bool,
+) -> Vec<Back> {
     let topics = topics();
     let sources = topics.layout().all().map(|source| topics.source(source).to_owned());
     for topic in sources.chain([topics.outcomes(), topics.dead()]) {
@@ -143,7 +157,8 @@ fn deferred(to: Source) -> Settlement {
 fn a_deferral_gives_its_receipt_back_when_both_its_records_are_durable() {
     for to in [Source::Delay(Lane::Marketing, 0), Source::Hold(Lane::Marketing, 0)] {
         let got = settle_one(&[], deferred(to), |got| settled(got) == 1);
-        let right = matches!(&got[..], [Back::Settled(s)] if s.end == End::Deferred(to, 0) && s.outcome_offset == 0);
+        let right =
+            matches!(&got[..], [Back::Settled(s)] if s.end == End::Deferred(Some((to, 0))) && s.outcome_offset == 0);
         assert!(right, "{to}: {got:?}");
     }
 }
@@ -155,4 +170,38 @@ fn a_deferral_whose_tier_refuses_it_has_no_outcome() {
     let got = settle_one(&errors, deferred(Source::Delay(Lane::Marketing, 0)), |got| got.len() >= 2);
     let unmet = got.iter().any(|back| matches!(back, Back::Abandoned(a) if a.source.offset == 7));
     assert!(unmet && settled(&got) == 0, "an outcome without its record: {got:?}");
+}
+
+/// Who writes jobs must not be able to say how they died, or where they come from.
+#[test]
+fn nobody_upstream_speaks_in_our_name() {
+    let forged = |name: &str| (format!("peakpost-{name}"), Some(b"forged".to_vec()));
+    let headers = || vec![forged("reason"), ("trace".to_owned(), Some(b"t".to_vec())), forged("trip")];
+    let tier = Source::Delay(Lane::Marketing, 0);
+    let rows = [
+        (with_headers(7, Kind::Dead, Reason::NoRoute, headers()), topics().dead()),
+        (
+            Settlement {
+                deferral: Some(Deferral { to: tier, due: Some(Wall(10_000)) }),
+                ..with_headers(7, Kind::Deferred, Reason::SendAt, headers())
+            },
+            topics().source(tier).to_owned(),
+        ),
+    ];
+    for (settlement, topic) in rows {
+        let cluster = MockCluster::new(1).unwrap();
+        settle_on(&cluster, &[], settlement, |got| settled(got) == 1);
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "test");
+        let consumer: BaseConsumer = client.create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&topic, 0, Offset::Beginning).unwrap();
+        consumer.assign(&list).unwrap();
+        let record = consumer.poll(PATIENCE).unwrap().unwrap();
+        let found: Vec<_> =
+            record.headers().unwrap().iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect();
+        let by_them = found.iter().filter(|(_, value)| value.as_deref() == Some(b"forged")).count();
+        assert_eq!(by_them, 0, "`{topic}` carries forged headers: {found:?}");
+        assert!(found.iter().any(|(key, _)| key == "trace"), "upstream's own must stay: {found:?}");
+    }
 }

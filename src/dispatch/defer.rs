@@ -167,12 +167,30 @@ impl Shard {
             && self.aside.may_move(self.partition(at.home, at.from), provider, &self.depths(), now.mono) > 0
     }
 
-    pub(super) fn partition(&self, home: Home, source: Source) -> (Home, u16) {
+    fn partition(&self, home: Home, source: Source) -> (Home, u16) {
         (home, u16::try_from(self.ctx.layout.index(source)).unwrap_or(u16::MAX))
     }
 
     fn depths(&self) -> Vec<usize> {
         self.lines.iter().map(super::line::Line::len).collect()
+    }
+
+    pub(super) fn note_came(&mut self, home: Home, source: Source, provider: ProviderId) {
+        let from = self.partition(home, source);
+        match self.came.last_mut() {
+            Some((last, of, n)) if (*last, *of) == (from, provider) => *n += 1,
+            _ => self.came.push((from, provider, 1)),
+        }
+    }
+
+    /// Tells the head-of-line rules what this turn brought and took, once for all its jobs.
+    pub(super) fn tell_aside(&mut self, now: Now) {
+        for (from, provider, n) in self.came.drain(..) {
+            self.aside.came(from, provider, n, now.mono);
+        }
+        for (provider, n) in self.through.iter_mut().enumerate() {
+            self.aside.through(provider, std::mem::take(n), now.mono);
+        }
     }
 
     /// Puts aside what stands in the way in crowded partitions.

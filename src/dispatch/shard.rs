@@ -87,6 +87,10 @@ pub(super) struct Shard {
     pub(super) ready: VecDeque<Job>,
     pub(super) aside: Aside,
     pub(super) crowd: Crowd,
+    /// Jobs that came in this turn, by partition and provider; those of one partition come one after another.
+    pub(super) came: Vec<((Home, u16), ProviderId, u32)>,
+    /// Jobs that left for good in this turn, by provider.
+    pub(super) through: Vec<u32>,
     pub(super) returned: Vec<Abandoned>,
     pub(super) accept_latency: [Histogram; 2],
     pub(super) done: Vec<Settlement>,
@@ -109,6 +113,8 @@ impl Shard {
             ready: VecDeque::new(),
             aside: Aside::new(ctx.desks.len()),
             crowd: Crowd::default(),
+            came: Vec::new(),
+            through: vec![0; ctx.desks.len()],
             returned: Vec::new(),
             accept_latency: Lane::ALL.map(|lane| m.accept_latency.with_label_values(&[lane.as_str()])),
             done: Vec::new(),
@@ -151,6 +157,7 @@ impl Shard {
                     None => self.enter(job, now),
                 }
             }
+            self.tell_aside(now);
             self.make_way(now);
             while let Some(job) = self.ready.pop_front() {
                 self.enter(job, now);
@@ -179,7 +186,7 @@ impl Shard {
             Decision::Send => match self.ctx.rules.routes.find(spec.channel, &spec.tenant, job.lane) {
                 Some(provider) => {
                     let at = job.receipt.source();
-                    self.aside.came(self.partition(at.home, at.from), provider, 1, now.mono);
+                    self.note_came(at.home, at.from, provider);
                     self.queue(provider, job, now);
                 }
                 None => self.settle(job, Outcome::plain(Kind::Dead, Reason::NoRoute), None, now),
@@ -229,7 +236,7 @@ impl Shard {
     /// A job is through.
     pub(super) fn settle(&mut self, job: Job, outcome: Outcome, provider: Option<ProviderId>, now: Now) {
         if let Some(provider) = provider {
-            self.aside.through(provider, 1, now.mono);
+            self.through[provider] += 1;
         }
         self.left(&job);
         self.put(job, outcome, None, provider, now);

@@ -198,7 +198,7 @@ impl Owner {
 
     /// A deferral is durable: its tier or hold reaches at least to it.
     pub(super) fn reaches(&mut self, settled: &Settled) {
-        let End::Deferred(source, offset) = settled.end else { return };
+        let End::Deferred(Some((source, offset))) = settled.end else { return };
         if let Some(owned) = self.owned.get_mut(&settled.source.home) {
             let end = &mut owned.ends[self.layout.index(source)];
             *end = (*end).max(offset + 1);

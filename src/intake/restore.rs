@@ -18,7 +18,7 @@ use rdkafka::topic_partition_list::Offset;
 use super::Config;
 use crate::job::receipt::End;
 use crate::job::topic::Topics;
-use crate::job::{Home, JobKey, Lane, Source};
+use crate::job::{Home, JobKey};
 use crate::ledger::Ledger;
 use crate::observe::failpoint::failpoint;
 use crate::observe::kafka;
@@ -134,15 +134,13 @@ impl Restore {
             return;
         }
         // A topic that is no longer configured is not read, but the ids that came by it are known all the same.
-        let source = self.topics.source_of(&record.source.topic);
-        if let Some(source) = source {
+        if let Some(source) = self.topics.source_of(&record.source.topic) {
             ledger.done_before(source, record.source.offset, offset);
         }
         let end = match Kind::ALL.into_iter().find(|kind| kind.as_str() == record.outcome) {
             Some(Kind::Duplicate) | None => return,
             Some(Kind::Deferred) if record.reason == Reason::InFlight.as_str() => return,
-            // Where it went on matters to nobody any more: only how often it had been deferred then.
-            Some(Kind::Deferred) => End::Deferred(source.unwrap_or(Source::Jobs(Lane::Marketing)), offset),
+            Some(Kind::Deferred) => End::Deferred(None),
             Some(_) => End::Terminal,
         };
         if !record.id.is_empty() {

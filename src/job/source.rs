@@ -50,12 +50,6 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Sources in all.
-    #[must_use]
-    pub fn len(self) -> usize {
-        Lane::ALL.len() * (1 + self.later_of_lane())
-    }
-
     /// Sources of one lane that peakpost itself writes.
     fn later_of_lane(self) -> usize {
         usize::from(self.tiers) + usize::from(self.holds)

@@ -64,21 +64,6 @@ impl<K: Hash + Eq, T> Order<K, T> {
         self.parked
     }
 
-    /// Takes out every parked job that `leaves` says; those of one key in their order. Holders are not asked: they
-    /// are elsewhere, and hold their keys until they [`Order::leave`].
-    #[must_use = "these jobs are still owed"]
-    pub fn remove_if(&mut self, mut leaves: impl FnMut(&K, &T) -> bool) -> Vec<T> {
-        let mut gone = Vec::new();
-        for (key, parked) in &mut self.keys {
-            let (out, stay): (VecDeque<_>, VecDeque<_>) =
-                std::mem::take(parked).into_iter().partition(|job| leaves(key, job));
-            gone.extend(out);
-            *parked = stay;
-        }
-        self.parked -= gone.len();
-        gone
-    }
-
     /// Drops whole keys, the holder's mark with them, and returns their parked jobs. A holder of such a key that is
     /// still out must not [`Order::leave`] later: somebody else may hold the key by then.
     #[must_use = "these jobs are still owed"]

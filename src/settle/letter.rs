@@ -84,7 +84,8 @@ pub(super) fn deferred<'a>(job: &'a Job, due: Option<Wall>, topics: &Topics) -> 
     Letter { payload: Cow::Borrowed(job.bytes()), headers }
 }
 
-/// Upstream's own headers, as far as there is room for them; and how many had none.
+/// Upstream's own headers, as far as there is room for them; and how many had none. What speaks in our name is ours
+/// from an earlier record, or forged: neither goes on.
 fn kept(original: &Headers) -> (Vec<Header<'_>>, usize) {
     let mut room = HEADER_BYTES;
     let fits = |(key, value): &&(String, Option<Vec<u8>>)| {
@@ -93,12 +94,10 @@ fn kept(original: &Headers) -> (Vec<Header<'_>>, usize) {
         room -= if fits { size } else { room };
         fits
     };
-    let kept: Vec<Header<'_>> = original
-        .iter()
-        .take_while(fits)
-        .map(|(key, value)| (key.clone(), value.as_deref().map(Cow::Borrowed)))
-        .collect();
-    let cut = original.len() - kept.len();
+    let theirs = || original.iter().filter(|(key, _)| !key.starts_with(trip::OURS));
+    let kept: Vec<Header<'_>> =
+        theirs().take_while(fits).map(|(key, value)| (key.clone(), value.as_deref().map(Cow::Borrowed))).collect();
+    let cut = theirs().count() - kept.len();
     (kept, cut)
 }
 
@@ -131,7 +130,7 @@ pub(super) fn dead<'a>(s: &'a Settlement, topics: &Topics) -> Letter<'a> {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         };
-        headers.push((format!("peakpost-{name}"), Some(value)));
+        headers.push((format!("{}{name}", trip::OURS), Some(value)));
     };
     if cut > 0 {
         ours("headers-cut", Cow::Owned(cut.to_string()));

@@ -83,7 +83,7 @@ impl Settlement {
     /// What its durable outcome means for its job. `deferred_at` is the offset of the record with which it goes on.
     fn end(&self, deferred_at: i64) -> End {
         match (self.deferral, self.outcome.kind) {
-            (Some(deferral), _) => End::Deferred(deferral.to, deferred_at),
+            (Some(deferral), _) => End::Deferred(Some((deferral.to, deferred_at))),
             (None, Kind::Duplicate) => End::Repeat,
             (None, _) => End::Terminal,
         }

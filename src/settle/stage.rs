@@ -8,14 +8,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
+use prometheus::Histogram;
 use slab::Slab;
 
 use super::letter;
 use super::producer::{Delivered, Failure, Producer, Record};
 use super::{Deferral, Links, Parts, Settlement, Subject};
-use crate::job::Home;
 use crate::job::receipt::{Back, Why};
 use crate::job::topic::Topics;
+use crate::job::{Home, Lane};
 use crate::observe::failpoint::failpoint;
 use crate::outcome::{Kind, Outcome};
 
@@ -49,6 +50,8 @@ pub(super) struct Stage {
     dead: String,
     producer: Producer,
     links: Links,
+    hops: [Histogram; 2],
+    latency: Histogram,
     entries: Slab<Entry>,
     /// Slots whose next record is not with the producer yet.
     backlog: VecDeque<usize>,
@@ -66,6 +69,8 @@ impl Stage {
             dead: topics.dead(),
             topics,
             producer,
+            hops: Lane::ALL.map(|lane| links.metrics.hops.with_label_values(&[lane.as_str()])),
+            latency: links.metrics.settle_latency.with_label_values::<&str>(&[]),
             links,
             entries: Slab::new(),
             backlog: VecDeque::new(),
@@ -193,10 +198,10 @@ impl Stage {
         let metrics = &self.links.metrics;
         metrics.outcomes.with_label_values(&[lane.as_str(), kind.as_str(), reason.as_str()]).inc();
         if kind.is_terminal() {
-            metrics.hops.with_label_values(&[lane.as_str()]).observe(f64::from(way.hop));
+            self.hops[lane.index()].observe(f64::from(way.hop));
         }
         let took = self.links.clock.mono().saturating_duration_since(settlement.decided).as_secs_f64();
-        metrics.settle_latency.with_label_values::<&str>(&[]).observe(took);
+        self.latency.observe(took);
     }
 
     fn failed(&mut self, slot: usize, failure: Failure) {

@@ -11,7 +11,7 @@ use peakpost::sim::load::{Expect, Generated, Mix, Shape};
 
 use crate::support::config::Settings;
 use crate::support::daemon::Daemon;
-use crate::support::later::{self, quantile, wait_for_ends, wall_ms};
+use crate::support::later::{self, quantile, wall_ms};
 use crate::support::reckoning::{self, Expected};
 use crate::support::{World, kafka};
 
@@ -36,7 +36,7 @@ fn a_job_is_too_old_when_its_time_is_over_and_not_before() {
     let audit = world.audit();
     let mut daemon = Daemon::ready(&world, "daemon", &settings);
     assert!(wall_ms() < enqueued + MAX_AGE_MS, "the daemon came up too late to wait; hint: younger jobs");
-    wait_for_ends(&audit, count as u64, &mut [&mut daemon]);
+    reckoning::wait_for_jobs(&audit, count as u64, &mut [&mut daemon]);
     daemon.stop();
     let (account, seen) = reckoning::close(&world, audit);
     let expired = jobs.iter().map(|job| Generated { expect: Expect::Expired, ..job.clone() }).collect::<Vec<_>>();

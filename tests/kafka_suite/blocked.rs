@@ -18,7 +18,8 @@ use peakpost::sim::vendor::{Behaviour, Latency, SimConfig, Simulator};
 use crate::support::checker::watch::Watch;
 use crate::support::config::{PROVIDERS, Settings};
 use crate::support::daemon::Daemon;
-use crate::support::later::{self, Tally, wait_for_ends};
+use crate::support::later::{self, Tally};
+use crate::support::reckoning;
 use crate::support::{PARTITIONS, PATIENCE, World, kafka, until};
 
 /// What the free provider must keep of its rate.
@@ -187,7 +188,7 @@ fn nobody_waits(name: &str, how: Block, slow_per_free: usize) {
     let mut daemon =
         Daemon::ready(&world, "daemon", &blocked.settings(world.size(LIMIT[0], LIMIT[1], LIMIT[1]), window));
     enqueue(&world, &alone, 1);
-    wait_for_ends(&audit, alone.len() as u64, &mut [&mut daemon]);
+    reckoning::wait_for_jobs(&audit, alone.len() as u64, &mut [&mut daemon]);
     let (_, before) = rate(&world, 0);
     enqueue(&world, &mixed, slow_per_free + 1);
     let (memory, cpu) = watch(&audit, known as u64, &mut daemon);
@@ -202,7 +203,7 @@ fn nobody_waits(name: &str, how: Block, slow_per_free: usize) {
     );
     let healed = Instant::now();
     blocked.heal(&world);
-    wait_for_ends(&audit, (alone.len() + mixed.len()) as u64, &mut [&mut daemon]);
+    reckoning::wait_for_jobs(&audit, (alone.len() + mixed.len()) as u64, &mut [&mut daemon]);
     println!("   well again: the other {} were through after {:?}", mixed.len() - came, healed.elapsed());
     daemon.stop();
     let more = blocked.end(&world);
@@ -248,7 +249,7 @@ fn a_backlog_of_one_provider_stays_where_it_is() {
     let tried = || world.vendors.arrivals().requests.len();
     until(PATIENCE, "requests have hung and come back", || (tried() >= 64).then_some(()), || tried().to_string());
     blocked.heal(&world);
-    wait_for_ends(&audit, count as u64, &mut [&mut daemon]);
+    reckoning::wait_for_jobs(&audit, count as u64, &mut [&mut daemon]);
     daemon.stop();
     let held = in_hold(&world, "hook");
     let seen = blocked.end(&world);

@@ -15,7 +15,8 @@ use peakpost::sim::vendor::{Behaviour, Limit, Unit};
 
 use crate::support::config::Settings;
 use crate::support::daemon::Daemon;
-use crate::support::later::{self, wait_for_ends};
+use crate::support::later::{self};
+use crate::support::reckoning;
 use crate::support::{PATIENCE, World, kafka, until};
 
 /// Of each account, as written and as the vendor counts.
@@ -96,7 +97,7 @@ fn a_vendor_in_trouble_is_spared_and_then_served() {
         let as_meant = (distinct == count) == (vendor != Vendor::SendGrid);
         assert!(as_meant, "{name}: {distinct} of {count} were tried; hint: mails must be left over, others not");
     }
-    wait_for_ends(&audit, jobs.len() as u64, &mut [&mut daemon]);
+    reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut daemon]);
     let usable: Vec<f64> = VENDORS.map(|(_, name, _)| usable(&daemon, name)).to_vec();
     daemon.stop();
     let (_, seen) = later::exactly(&world, audit, &jobs, Seen::default());

@@ -15,7 +15,7 @@ use crate::support::checker::history::History;
 use crate::support::checker::{Blow, Weather, judge};
 use crate::support::config::Settings;
 use crate::support::daemon::Daemon;
-use crate::support::later::{self, Tally, arrived, key, quantile, wait_for_ends, wall_ms};
+use crate::support::later::{self, Tally, arrived, key, quantile, wall_ms};
 use crate::support::reckoning::{self, Expected};
 use crate::support::{PATIENCE, World, kafka, until};
 
@@ -100,7 +100,7 @@ fn none_is_early_and_few_are_late() {
     let audit = plan.world.audit();
     let deferrals = Tally::of(&audit);
     let mut daemon = Daemon::ready(&plan.world, "daemon", &plan.settings);
-    wait_for_ends(&audit, plan.count(), &mut [&mut daemon]);
+    reckoning::wait_for_jobs(&audit, plan.count(), &mut [&mut daemon]);
     daemon.stop();
     let (_, seen) = later::exactly(&plan.world, audit, &plan.jobs, Seen::default());
     println!("   {:.1} hops per job", deferrals.per(plan.jobs.len()));
@@ -114,13 +114,13 @@ fn a_release_in_the_middle_makes_none_early_and_none_twice() {
     let audit = plan.world.audit();
     let deferrals = Tally::of(&audit);
     let mut first = Daemon::ready(&plan.world, "first", &plan.settings);
-    wait_for_ends(&audit, plan.count() / 2, &mut [&mut first]);
+    reckoning::wait_for_jobs(&audit, plan.count() / 2, &mut [&mut first]);
     let stopped = wall_ms();
     first.stop();
     let mut second = Daemon::ready(&plan.world, "second", &plan.settings);
     let back = wall_ms();
     println!("   nobody there for {} ms", back - stopped);
-    wait_for_ends(&audit, plan.count(), &mut [&mut second]);
+    reckoning::wait_for_jobs(&audit, plan.count(), &mut [&mut second]);
     second.stop();
     let (_, seen) = later::exactly(&plan.world, audit, &plan.jobs, Seen::default());
     let early = plan.settled().min(stopped - plan.span / 10);
@@ -141,7 +141,7 @@ fn a_kill_in_the_middle_makes_none_early_and_loses_none() {
     let audit = plan.world.audit();
     let deferrals = Tally::of(&audit);
     let mut first = Daemon::ready(&plan.world, "first", &plan.settings);
-    wait_for_ends(&audit, plan.count() / 2, &mut [&mut first]);
+    reckoning::wait_for_jobs(&audit, plan.count() / 2, &mut [&mut first]);
     let killed = wall_ms();
     let at = plan.world.vendor_now();
     first.child.signal("KILL");
@@ -152,7 +152,7 @@ fn a_kill_in_the_middle_makes_none_early_and_loses_none() {
     println!("   nobody there for {} ms", back - killed);
     let ended = || reached(&plan, &audit).then_some(());
     until(PATIENCE * 10, "every job has its end", ended, || second.child.last_words());
-    wait_for_ends(&audit, plan.count(), &mut [&mut second]);
+    reckoning::wait_for_jobs(&audit, plan.count(), &mut [&mut second]);
     second.stop();
     let (dump, seen) = reckoning::close(&plan.world, audit);
     let due = |from: i64, to: i64| plan.due.values().filter(|due| (from..=to).contains(*due)).count();
@@ -206,7 +206,7 @@ fn what_waits_outlives_every_daemon() {
         .map(|source| kafka::count(&world, world.topics.source(source)))
         .sum();
     let mut second = Daemon::ready(&world, "second", &Settings::default());
-    wait_for_ends(&audit, count as u64, &mut [&mut second]);
+    reckoning::wait_for_jobs(&audit, count as u64, &mut [&mut second]);
     until(
         PATIENCE,
         "nothing is shown as waiting",

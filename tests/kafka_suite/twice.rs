@@ -13,7 +13,8 @@ use peakpost::sim::vendor::{Behaviour, Latency};
 
 use crate::support::config::Settings;
 use crate::support::daemon::Daemon;
-use crate::support::later::{self, key, wait_for_ends, wall_ms};
+use crate::support::later::{self, key, wall_ms};
+use crate::support::reckoning;
 use crate::support::{PARTITIONS, PATIENCE, World, kafka, until};
 
 /// The same record in the other lane.
@@ -59,7 +60,7 @@ fn an_id_that_comes_again_is_sent_once() {
     until(PATIENCE, "requests are out", || (out(&first) > 0.0).then_some(()), || first.child.last_words());
     let meanwhile: Vec<Generated> = part(3).cloned().chain(part(3).map(other_lane)).collect();
     kafka::enqueue(&world, &meanwhile, place);
-    wait_for_ends(&audit, count as u64, &mut [&mut first]);
+    reckoning::wait_for_jobs(&audit, count as u64, &mut [&mut first]);
     // When they are through.
     let afterwards: Vec<Generated> = part(0).cloned().chain(part(4).map(other_lane)).collect();
     kafka::enqueue(&world, &afterwards, place);

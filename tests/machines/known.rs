@@ -70,7 +70,7 @@ fn a_record_goes_repeats_or_waits() {
                     }
                 }
                 Do::End(hop) => known.settled(job, hop, End::Terminal),
-                Defer(hop) => known.settled(job, hop, End::Deferred(TIER, 0)),
+                Defer(hop) => known.settled(job, hop, End::Deferred(None)),
                 TurnAway(hop) => known.settled(job, hop, End::Repeat),
             }
         }
@@ -95,7 +95,7 @@ fn the_window_is_bounded_and_keeps_what_is_in_flight() {
     const DEPTH: i64 = 1000;
     let mut known = Known::new(1000);
     known.taken(key("slow"), 0, LANE, 0);
-    known.settled(key("waits"), 0, End::Deferred(TIER, 0));
+    known.settled(key("waits"), 0, End::Deferred(None));
     known.taken(key("waits"), 1, TIER, 0);
     for n in 0..10 * DEPTH {
         let job = key(&n.to_string());
@@ -116,7 +116,7 @@ fn many_hops_of_one_job_do_not_push_others_out() {
     let mut known = Known::new(100);
     known.settled(key("other"), 0, End::Terminal);
     for hop in 0..10_000 {
-        known.settled(key("hops"), hop, End::Deferred(TIER, 0));
+        known.settled(key("hops"), hop, End::Deferred(None));
     }
     assert_eq!(known.judge(key("other"), 0, LANE, 5), Repeat, "two jobs are known, the window holds a hundred");
     assert_eq!(known.len(), 2);

@@ -25,6 +25,28 @@ fn standing(table: &Ownership, home: u16, epoch: u32, at: std::time::Instant) ->
     found
 }
 
+/// What is drained still counts; what went to another owner is late, also when the home is ours again.
+#[test]
+fn an_outcome_counts_until_the_home_is_let_go() {
+    let table = Ownership::new(3, start());
+    let held = |epoch: u32| {
+        let at = Coordinates { from: Source::Jobs(Lane::Transactional), home: 1, offset: 9 };
+        let receipt = Receipt::new(at, epoch, 0, 0);
+        let held = table.is_held(&receipt);
+        give_back(receipt);
+        held
+    };
+    assert!(!held(1), "nothing is ours at the start");
+    table.open(1, 1);
+    assert!(held(1), "ours");
+    table.close(1);
+    assert!(held(1), "nothing more is sent, but what is out comes back and counts");
+    table.let_go(1);
+    assert!(!held(1), "another decides anew");
+    table.open(1, 2);
+    assert!(held(2) && !held(1), "what was read before is late, whoever owns the home now");
+}
+
 #[test]
 fn a_job_may_be_sent_while_its_home_is_ours_and_the_lease_runs() {
     let rows: &[(&[Did], u32, u64, Standing, &str)] = &[

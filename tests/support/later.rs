@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use peakpost::sim::arrivals::{Arrival, Seen};
 use peakpost::sim::load::Generated;
@@ -15,9 +15,8 @@ use rdkafka::Message;
 
 use super::checker::history::Dump;
 use super::checker::watch::Watch;
-use super::daemon::Daemon;
 use super::reckoning::{self, Expected};
-use super::{PATIENCE, World, kafka};
+use super::{World, kafka};
 
 /// Whether the long runs are asked for.
 pub fn full() -> bool {
@@ -48,28 +47,6 @@ pub fn at(job: Generated, ms: i64) -> Generated {
 /// How a job is called at the vendors and in the account.
 pub fn key(job: &Generated) -> String {
     format!("{}/{}", job.tenant, job.id)
-}
-
-/// Waits until so many jobs have come to their end; fails as [`reckoning::wait_for`] does.
-pub fn wait_for_ends(audit: &Watch, ends: u64, daemons: &mut [&mut Daemon]) {
-    let progress = || (audit.ended.load(Ordering::Relaxed), audit.seen.load(Ordering::Relaxed));
-    let mut moved = (progress(), Instant::now());
-    loop {
-        let now = progress();
-        if now.0 >= ends {
-            return;
-        }
-        for daemon in daemons.iter_mut() {
-            assert!(daemon.child.ended().is_none(), "a daemon ended by itself; {}", daemon.child.last_words());
-        }
-        if now != moved.0 {
-            moved = (now, Instant::now());
-        }
-        let still = moved.1.elapsed();
-        let words = || daemons.iter().map(|daemon| daemon.child.last_words()).collect::<Vec<_>>().join("\n");
-        assert!(still < PATIENCE, "no outcome for {still:?} at {} of {ends} ends; {}", now.0, words());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Counts outcomes that are no end; also when the audit's books are closed.

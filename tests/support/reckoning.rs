@@ -18,12 +18,12 @@ pub use super::checker::history::Expected;
 
 /// Waits until so many outcomes are there. Fails when none comes for a while, or a daemon ends by itself.
 pub fn wait_for(watch: &Watch, outcomes: u64, daemons: &mut [&mut Daemon]) {
-    wait_until(&watch.seen, outcomes, daemons);
+    wait_until(watch, &watch.seen, outcomes, daemons);
 }
 
 /// The same for jobs that have ended.
 pub fn wait_for_jobs(watch: &Watch, jobs: u64, daemons: &mut [&mut Daemon]) {
-    wait_until(&watch.ended, jobs, daemons);
+    wait_until(watch, &watch.ended, jobs, daemons);
 }
 
 /// Waits until these jobs have ended and everything is committed, so that a stop leaves nothing to its successor.
@@ -34,7 +34,8 @@ pub fn wait_for_commits(world: &World, watch: &Watch, jobs: u64, daemon: &mut Da
     until(PATIENCE, "everything is committed", done, state);
 }
 
-fn wait_until(count: &AtomicU64, wanted: u64, daemons: &mut [&mut Daemon]) {
+/// Any outcome is progress: a job that hops has several before its end.
+fn wait_until(watch: &Watch, count: &AtomicU64, wanted: u64, daemons: &mut [&mut Daemon]) {
     let mut moved = (0, Instant::now());
     loop {
         let seen = count.load(Ordering::Relaxed);
@@ -44,8 +45,9 @@ fn wait_until(count: &AtomicU64, wanted: u64, daemons: &mut [&mut Daemon]) {
         for daemon in daemons.iter_mut() {
             assert!(daemon.child.ended().is_none(), "a daemon ended by itself; {}", daemon.child.last_words());
         }
-        if seen != moved.0 {
-            moved = (seen, Instant::now());
+        let outcomes = watch.seen.load(Ordering::Relaxed);
+        if outcomes != moved.0 {
+            moved = (outcomes, Instant::now());
         }
         let still = moved.1.elapsed();
         let words = || daemons.iter().map(|daemon| daemon.child.last_words()).collect::<Vec<_>>().join("\n");
