@@ -118,6 +118,7 @@ impl Daemon {
                 ownership: Arc::clone(&ownership),
                 shards: dispatch.shards,
                 back,
+                usage: None,
                 metrics: metrics.clone(),
                 clock: clock.clone(),
             })

@@ -75,6 +75,30 @@ fn a_good_history_passes_every_check() {
     assert_eq!((figures.jobs, figures.commits, figures.lost, figures.duplicates), (4, 3, 0, 0));
 }
 
+/// The good history, but t/1 was handed over to home 5, which carries its limit: its terminal outcome lies there.
+fn carried() -> History {
+    let mut h = good();
+    let hold = Place { topic: "p.hold.marketing.mail".into(), home: 5, offset: 0 };
+    let accepted = ending(0, "t/1", "accepted", hold.clone());
+    h.dump.asked[4].place = hold.clone();
+    h.dump.endings[4] = Ending { home: 5, origin: place(JOBS, 1), ..accepted };
+    h.dump.commits[2] = Commit { home: 5, ..commit(1_050, &hold.topic, 1, 1) };
+    h
+}
+
+#[test]
+fn a_job_may_end_in_another_home_than_it_began_and_still_ends_once() {
+    let figures = judge(&carried(), &Weather::default());
+    assert_eq!((figures.jobs, figures.commits, figures.lost, figures.duplicates), (4, 3, 0, 0));
+    let mut h = carried();
+    h.dump.endings.push(ending(5, "t/1", "accepted", place(JOBS, 1)));
+    let fault = outcomes::ended_once(&h, 0).expect_err("its own home ended it, too");
+    assert!(fault.to_string().contains("at 5/0, accepted of p.jobs.marketing/0/1 at 0/5"), "{fault}");
+    let mut h = carried();
+    h.dump.commits[2].outcomes_end = Some(0);
+    commits::never_past(&h).expect_err("committed in the carrier before its outcome was durable");
+}
+
 /// One fault put into the good history, the check that must find it, and what it must say.
 type Row = (&'static str, fn(&mut History), fn(&History) -> Verdict, &'static str);
 

@@ -7,6 +7,8 @@
 mod aside;
 #[path = "machines/budget.rs"]
 mod budget;
+#[path = "machines/carried.rs"]
+mod carried;
 #[path = "machines/known.rs"]
 mod known;
 #[path = "machines/lane.rs"]
@@ -27,6 +29,8 @@ mod retry;
 mod route;
 #[path = "machines/source.rs"]
 mod source;
+#[path = "machines/usage.rs"]
+mod usage;
 
 use std::time::{Duration, Instant};
 

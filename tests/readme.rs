@@ -110,9 +110,10 @@ fn every_outcome_and_reason_is_in_the_tables() {
 #[test]
 fn every_topic_is_in_the_table() {
     let topics = Topics::new("peakpost");
-    let (homes, outcomes, dead) = (topics.homes(), topics.outcomes(), topics.dead());
+    let (homes, outcomes, dead, usage) = (topics.homes(), topics.outcomes(), topics.dead(), topics.usage());
     let jobs = Lane::ALL.map(|lane| topics.jobs(lane));
-    let ours = ["peakpost.delay.<lane>.<tier>", "peakpost.hold.<lane>.<provider>", &*homes, &*outcomes, &*dead];
+    let ours =
+        ["peakpost.delay.<lane>.<tier>", "peakpost.hold.<lane>.<provider>", &*homes, &*outcomes, &*dead, &*usage];
     same("topics", words("## Topics"), jobs.into_iter().chain(ours));
 }
 

@@ -6,16 +6,21 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Receiver;
 use peakpost::job::receipt::{Back, End};
 use peakpost::job::topic::Topics;
+use peakpost::job::trip::Trip;
 use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Source, Wall, Way};
 use peakpost::observe::{Clock, Metrics};
 use peakpost::outcome::{Kind, Outcome, Reason};
-use peakpost::settle::{self, Deferral, Settlement, Subject};
+use peakpost::settle::{self, Deferral, Settlement, Settling, Subject, WriteAhead};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers as _, Message};
+use rdkafka::message::{Headers as _, Message, OwnedMessage};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+
+/// Partitions of every topic.
+const HOMES: i32 = 3;
 
 /// Longest wait for the settle thread to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,23 +75,45 @@ fn settle_on(
     settlement: Settlement,
     enough: impl Fn(&[Back]) -> bool,
 ) -> Vec<Back> {
+    let (settling, came) = begin(cluster);
+    cluster.request_errors(RDKafkaApiKey::Produce, errors);
+    settling.settler.settle(vec![settlement]);
+    let got = collect(&came, enough);
+    drop(settling.settler);
+    settling.thread.join().unwrap().unwrap();
+    got
+}
+
+/// Makes the topics and starts a settle thread.
+fn begin(cluster: &Cluster) -> (Settling, Receiver<Vec<Back>>) {
     let topics = topics();
     let sources = topics.layout().all().map(|source| topics.source(source).to_owned());
-    for topic in sources.chain([topics.outcomes(), topics.dead()]) {
-        cluster.create_topic(&topic, 1, 1).unwrap();
+    for topic in sources.chain([topics.outcomes(), topics.dead(), topics.usage()]) {
+        cluster.create_topic(&topic, HOMES, 1).unwrap();
     }
     let client = vec![("bootstrap.servers".to_owned(), cluster.bootstrap_servers())];
     let config = settle::Config { client, topics, linger: Duration::ZERO, queue_max: 1000 };
     let (back, came) = settle::back_channel();
     let wake = std::thread::current();
     let links = settle::Links { metrics: Metrics::new().unwrap(), clock: Clock::default(), back, wake };
-    cluster.request_errors(RDKafkaApiKey::Produce, errors);
-    let settling = settle::start(&config, links).unwrap();
-    settling.settler.settle(vec![settlement]);
-    let got = collect(&came, enough);
-    drop(settling.settler);
-    settling.thread.join().unwrap().unwrap();
-    got
+    (settle::start(&config, links).unwrap(), came)
+}
+
+/// Reads the first record of a partition.
+fn first_of(cluster: &Cluster, topic: &str, home: i32) -> OwnedMessage {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "test");
+    let consumer: BaseConsumer = client.create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, home, Offset::Beginning).unwrap();
+    consumer.assign(&list).unwrap();
+    let first = consumer.poll(PATIENCE).unwrap_or_else(|| panic!("nothing in {topic}/{home}"));
+    first.unwrap().detach()
+}
+
+fn header(message: &OwnedMessage, name: &str) -> Option<Vec<u8>> {
+    let found = message.headers()?.iter().find(|header| header.key == name)?;
+    found.value.map(<[u8]>::to_vec)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a real thread answers in real time")]
@@ -148,8 +175,12 @@ fn a_dead_letter_with_huge_headers_does_not_stop_its_home() {
 }
 
 fn deferred(to: Source) -> Settlement {
+    deferred_to(to, 0)
+}
+
+fn deferred_to(to: Source, home: u16) -> Settlement {
     let due = matches!(to, Source::Delay(..)).then_some(Wall(10_000));
-    Settlement { deferral: Some(Deferral { to, due }), ..settlement(7, Kind::Deferred, Reason::SendAt) }
+    Settlement { deferral: Some(Deferral { to, due, home }), ..settlement(7, Kind::Deferred, Reason::SendAt) }
 }
 
 /// The receipt says where the job goes on, so that the home's books can tell it from a repeat.
@@ -161,6 +192,26 @@ fn a_deferral_gives_its_receipt_back_when_both_its_records_are_durable() {
             matches!(&got[..], [Back::Settled(s)] if s.end == End::Deferred(Some((to, 0))) && s.outcome_offset == 0);
         assert!(right, "{to}: {got:?}");
     }
+}
+
+/// A job goes to the home that carries its limit with all that its own home knows of it; its outcome stays at home, for
+/// it settles a record of that home.
+#[test]
+fn a_deferral_to_another_home_lands_there_with_its_trip() {
+    let cluster = MockCluster::new(1).unwrap();
+    let hold = Source::Hold(Lane::Marketing, 0);
+    let got = settle_on(&cluster, &[], deferred_to(hold, 2), |got| settled(got) == 1);
+    let right = matches!(&got[..], [Back::Settled(s)] if s.end == End::Deferred(None) && s.source.home == 0);
+    assert!(right, "its home must not take the carrier's offset for its own: {got:?}");
+    let record = first_of(&cluster, topics().source(hold), 2);
+    let trip = header(&record, "peakpost-trip").expect("a trip");
+    let trip: Trip<'_> = serde_json::from_slice(&trip).unwrap();
+    let origin = (&*trip.origin.topic, trip.origin.partition, trip.origin.offset);
+    assert_eq!(origin, ("settle.jobs.marketing", 0, 7), "where it comes from: {trip:?}");
+    assert_eq!((&*trip.tenant, &*trip.id, trip.hop), ("t", "1", 1), "who it is, and how far it has come: {trip:?}");
+    let outcome = first_of(&cluster, &topics().outcomes(), 0);
+    let text = String::from_utf8_lossy(outcome.payload().unwrap()).into_owned();
+    assert!(text.contains(r#""outcome":"deferred""#), "the outcome lies where a restart of its home looks: {text}");
 }
 
 /// Without the record with which it goes on, an outcome that says so would lose the job.
@@ -182,7 +233,7 @@ fn nobody_upstream_speaks_in_our_name() {
         (with_headers(7, Kind::Dead, Reason::NoRoute, headers()), topics().dead()),
         (
             Settlement {
-                deferral: Some(Deferral { to: tier, due: Some(Wall(10_000)) }),
+                deferral: Some(Deferral { to: tier, due: Some(Wall(10_000)), home: 0 }),
                 ..with_headers(7, Kind::Deferred, Reason::SendAt, headers())
             },
             topics().source(tier).to_owned(),
@@ -191,17 +242,72 @@ fn nobody_upstream_speaks_in_our_name() {
     for (settlement, topic) in rows {
         let cluster = MockCluster::new(1).unwrap();
         settle_on(&cluster, &[], settlement, |got| settled(got) == 1);
-        let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "test");
-        let consumer: BaseConsumer = client.create().unwrap();
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&topic, 0, Offset::Beginning).unwrap();
-        consumer.assign(&list).unwrap();
-        let record = consumer.poll(PATIENCE).unwrap().unwrap();
+        let record = first_of(&cluster, &topic, 0);
         let found: Vec<_> =
             record.headers().unwrap().iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect();
         let by_them = found.iter().filter(|(_, value)| value.as_deref() == Some(b"forged")).count();
         assert_eq!(by_them, 0, "`{topic}` carries forged headers: {found:?}");
         assert!(found.iter().any(|(key, _)| key == "trace"), "upstream's own must stay: {found:?}");
     }
+}
+
+fn ahead(tag: u64, done: &mpsc::Sender<u64>) -> WriteAhead {
+    WriteAhead { home: 1, key: b"day".to_vec(), value: vec![0, 7], tag, done: done.clone() }
+}
+
+/// Waits for a tag to come back.
+fn tag(done: &mut mpsc::Receiver<u64>) -> Option<u64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, done.recv()).await.ok().flatten() })
+}
+
+/// What may be spent is what would be found again.
+#[test]
+fn what_is_written_ahead_is_acknowledged_when_it_is_durable() {
+    let not_leader = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    for (errors, why) in [(vec![], "at once"), (vec![not_leader; 2], "an error that passes is waited out")] {
+        let cluster = MockCluster::new(1).unwrap();
+        let (settling, _came) = begin(&cluster);
+        let (done, mut acknowledged) = mpsc::channel(4);
+        cluster.request_errors(RDKafkaApiKey::Produce, &errors);
+        settling.settler.write_ahead(ahead(41, &done));
+        assert_eq!(tag(&mut acknowledged), Some(41), "{why}");
+        let record = first_of(&cluster, &topics().usage(), 1);
+        assert_eq!((record.key(), record.payload()), (Some(&b"day"[..]), Some(&[0, 7][..])), "{why}");
+    }
+}
+
+/// A topic that takes nothing must not stop jobs that no long limit holds back.
+#[test]
+fn what_is_written_ahead_and_refused_for_good_is_never_acknowledged_and_stops_nobody() {
+    let cluster = MockCluster::new(1).unwrap();
+    let (settling, came) = begin(&cluster);
+    let (done, mut acknowledged) = mpsc::channel(4);
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
+    settling.settler.write_ahead(ahead(1, &done));
+    // The refused one drops its end of the channel: nothing comes, and nothing is waited for any more.
+    drop(done);
+    assert_eq!(tag(&mut acknowledged), None, "a refused record is not durable");
+    assert!(acknowledged.is_closed() && came.is_empty(), "its home goes on");
+    settling.settler.settle(vec![settlement(7, Kind::Accepted, Reason::Accepted)]);
+    let got = collect(&came, |got| !got.is_empty());
+    assert_eq!(settled(&got), 1, "{got:?}");
+}
+
+/// Nobody is left to spend it, so nobody waits for it; outcomes are waited for.
+#[test]
+fn what_is_written_ahead_does_not_keep_the_daemon_from_ending() {
+    let cluster = MockCluster::new(1).unwrap();
+    let (settling, _came) = begin(&cluster);
+    let (done, mut acknowledged) = mpsc::channel(4);
+    settling.settler.write_ahead(ahead(1, &done));
+    assert_eq!(tag(&mut acknowledged), Some(1), "the producer has met its broker");
+    cluster.broker_down(1).unwrap();
+    settling.settler.write_ahead(ahead(2, &done));
+    let Settling { settler, thread } = settling;
+    drop((settler, done));
+    // The thread's end takes the second one's channel with it.
+    assert_eq!(tag(&mut acknowledged), None, "it was never durable");
+    assert!(acknowledged.is_closed(), "the thread must end within {PATIENCE:?} though a write-ahead is out");
+    thread.join().unwrap().unwrap();
 }

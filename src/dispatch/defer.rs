@@ -75,7 +75,7 @@ impl Shard {
 
     /// A job that has done nothing here comes back later, whatever its key.
     fn postpone(&mut self, job: Job, wait: Duration, reason: Reason, now: Now) {
-        let deferral = self.tier(job.lane, wait, now);
+        let deferral = self.tier(&job, wait, now);
         match self.ctx.ownership.standing(&job.receipt, now.mono) {
             Standing::Gone => self.returned.push(job.into_receipt().abandon(Why::Revoked)),
             _ => self.put(job, Outcome::plain(Kind::Deferred, reason), Some(deferral), None, now),
@@ -113,15 +113,16 @@ impl Shard {
 
     /// Puts a job into the tier nearest to a wait, at least the first.
     fn defer_for(&mut self, job: Job, wait: Duration, reason: Reason, provider: Option<ProviderId>, now: Now) {
-        let deferral = self.tier(job.lane, wait, now);
+        let deferral = self.tier(&job, wait, now);
         self.defer(job, deferral, reason, provider, now);
     }
 
-    fn tier(&self, lane: Lane, wait: Duration, now: Now) -> Deferral {
+    fn tier(&self, job: &Job, wait: Duration, now: Now) -> Deferral {
         let tiers = &self.ctx.rules.tiers;
         let tier = tiers.nearest(wait).unwrap_or(0);
         let ms = i64::try_from(tiers.wait(tier).as_millis()).unwrap_or(i64::MAX);
-        Deferral { to: Source::Delay(lane, tier), due: Some(Wall(now.wall.0.saturating_add(ms))) }
+        let due = Some(Wall(now.wall.0.saturating_add(ms)));
+        Deferral { to: Source::Delay(job.lane, tier), due, home: job.receipt.source().home }
     }
 
     /// Puts a job back into Kafka, unless its home has gone: its next owner reads it again anyway.
@@ -237,7 +238,7 @@ impl Shard {
             let (home, source) = place(&job);
             self.aside.moved(self.partition(home, source), provider, 1);
             let hold = Source::Hold(job.lane, u16::try_from(provider).unwrap_or(u16::MAX));
-            self.defer(job, Deferral { to: hold, due: None }, Reason::ProviderBusy, Some(provider), now);
+            self.defer(job, Deferral { to: hold, due: None, home }, Reason::ProviderBusy, Some(provider), now);
         }
         for key in self.vanished_halves(provider) {
             self.half_ended(provider, key, now);

@@ -9,12 +9,13 @@ use std::time::Instant;
 use super::home::{Owned, Phase};
 use super::later::Later;
 use super::owner::{Leaving, Owner};
-use super::restore::{Progress, Span};
+use super::restore::{Past, Span};
 use super::{Drained, FirstStart, after};
 use crate::job::receipt::Why;
 use crate::job::{Home, Job, Receipt, Source};
 use crate::lane::inbox::Turned;
 use crate::ledger::Ledger;
+use crate::ledger::usage::Latest;
 use crate::observe::failpoint::failpoint;
 
 /// Longest wait for one answer of the broker while homes are opened.
@@ -29,6 +30,8 @@ struct Start {
     next: Vec<i64>,
     /// The outcomes that tell what was done above.
     outcomes: Span,
+    /// What was spent, all of it.
+    usage: Span,
 }
 
 impl Owner {
@@ -73,8 +76,8 @@ impl Owner {
                 self.data.close(home);
                 self.later.close(home);
             }
-            Phase::Restoring { .. } => self.restore.close(home),
-            Phase::Fencing { .. } | Phase::Closing | Phase::Stopped => {}
+            // What restores stops by itself when its phase ends.
+            Phase::Restoring { .. } | Phase::Fencing { .. } | Phase::Closing | Phase::Stopped => {}
         }
     }
 
@@ -95,14 +98,11 @@ impl Owner {
         let restore = &self.restore;
         let mut failed = Vec::new();
         for (home, owned) in &mut self.owned {
-            let Phase::Restoring { reading } = &owned.phase else { continue };
-            match restore.read(reading, &mut owned.ledger) {
-                Progress::More => {}
-                Progress::Done => {
-                    restore.close(*home);
-                    owned.phase = Phase::Fencing { commit: self.fence.hurry() };
-                }
-                Progress::Failed(error) => failed.push((*home, error)),
+            let Phase::Restoring { readings } = &mut owned.phase else { continue };
+            match restore.read(readings, &mut owned.ledger, &mut owned.usage) {
+                Ok(()) if readings.is_empty() => owned.phase = Phase::Fencing { commit: self.fence.hurry() },
+                Ok(()) => {}
+                Err(error) => failed.push((*home, error)),
             }
         }
         let fence = &self.fence;
@@ -118,7 +118,12 @@ impl Owner {
             });
             match opened {
                 Ok((lanes, later)) => {
-                    self.links.ownership.open(*home, owned.ledger.epoch());
+                    let epoch = owned.ledger.epoch();
+                    if let Some(to) = &self.links.usage {
+                        // Without a receiver there is nobody left who would spend.
+                        let _ended = to.blocking_send(std::mem::take(&mut owned.usage).opened(*home, epoch));
+                    }
+                    self.links.ownership.open(*home, epoch);
                     let later = later.into_iter().map(|(source, queue)| Later::new(source, queue)).collect();
                     owned.phase = Phase::Live { lanes, later };
                 }
@@ -138,17 +143,20 @@ impl Owner {
             return;
         }
         let opened = self.starts().and_then(|starts| {
-            for Start { home, next, outcomes } in starts {
+            for Start { home, next, outcomes, usage } in starts {
                 self.epoch += 1;
                 let depth = self.config.duplicate_window;
                 let ledger = Ledger::new(home, self.epoch, self.layout, &next, outcomes.end, depth);
-                let phase = if outcomes.from < outcomes.end {
-                    Phase::Restoring { reading: self.restore.open(home, outcomes)? }
-                } else {
-                    Phase::Fencing { commit: self.fence.hurry() }
+                let past = [(Past::Outcomes, outcomes), (Past::Usage, usage)];
+                let past = past.into_iter().filter(|(_, span)| span.from < span.end);
+                let readings = past.map(|(past, span)| self.restore.open(past, home, span));
+                let readings = readings.collect::<Result<Vec<_>, String>>()?;
+                let phase = match readings.is_empty() {
+                    true => Phase::Fencing { commit: self.fence.hurry() },
+                    false => Phase::Restoring { readings },
                 };
-                let committed = vec![None; next.len()];
-                self.owned.insert(home, Owned { ledger, phase, committed, trimmed: vec![0; next.len()], ends: next });
+                let (usage, committed, trimmed) = (Latest::default(), vec![None; next.len()], vec![0; next.len()]);
+                self.owned.insert(home, Owned { ledger, usage, phase, committed, trimmed, ends: next });
                 self.assigned.remove(&home);
             }
             Ok(())
@@ -161,7 +169,8 @@ impl Owner {
 
     /// Where reading starts in each new home: the committed offset; the first-start rule only in a topic in which
     /// the group has never committed; the beginning in partitions that were added later. And which outcomes tell
-    /// what was done above it.
+    /// what was done above it, and what was spent: a former owner adds nothing to that, for its lease was over before
+    /// the group gave the home away.
     fn starts(&self) -> Result<Vec<Start>, String> {
         let topics = &self.config.topics;
         let mut starts = Vec::new();
@@ -169,7 +178,11 @@ impl Owner {
             let (first, end) = self.membership.bounds(&topics.outcomes(), home, ASK)?;
             // The latest outcomes are read in any case, for the ids that came lately.
             let lately = end.saturating_sub(self.config.duplicate_window as i64).max(first);
-            starts.push((Start { home, next: vec![], outcomes: Span { from: lately, end } }, first));
+            let usage = match self.links.usage {
+                Some(_) => self.membership.bounds(&topics.usage(), home, ASK)?.into(),
+                None => Span::default(),
+            };
+            starts.push((Start { home, next: vec![], outcomes: Span { from: lately, end }, usage }, first));
         }
         for source in self.layout.all() {
             let topic = topics.source(source);

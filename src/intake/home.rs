@@ -17,12 +17,13 @@ use crate::job::{Headers, Incoming, Job, Lane, Source, Wall, Way};
 use crate::lane::inbox::Turned;
 use crate::ledger::Ledger;
 use crate::ledger::known::Judgement;
+use crate::ledger::usage::Latest;
 use crate::observe::kafka;
 
 /// Where a home stands.
 pub(super) enum Phase {
     /// Learning what earlier owners have done.
-    Restoring { reading: Reading },
+    Restoring { readings: Vec<Reading> },
     /// Waiting for the first acknowledged commit, of this number.
     Fencing { commit: u64 },
     /// Ours and read.
@@ -35,6 +36,8 @@ pub(super) enum Phase {
 
 pub(super) struct Owned {
     pub(super) ledger: Ledger,
+    /// What was spent of its share of long limits, until somebody is told.
+    pub(super) usage: Latest,
     pub(super) phase: Phase,
     /// What was last committed of each source: next offset, and from where outcomes are read.
     pub(super) committed: Vec<Option<(i64, i64)>>,

@@ -31,6 +31,7 @@ use crate::job::receipt::Back;
 use crate::job::topic::Topics;
 use crate::lane::inbox::ToShard;
 use crate::ledger::ownership::Ownership;
+use crate::ledger::usage::Opened;
 use crate::observe::{Clock, Metrics};
 
 /// How homes are owned and read.
@@ -120,6 +121,9 @@ pub struct Links {
     pub shards: Vec<mpsc::Sender<ToShard>>,
     /// Receipts come back here.
     pub back: Receiver<Vec<Back>>,
+    /// Who hears, before a home is opened, what was spent of its share of long limits. `None`: nobody, and it is not
+    /// read.
+    pub usage: Option<mpsc::Sender<Opened>>,
     /// What is counted.
     pub metrics: Metrics,
     /// The time.

@@ -1,8 +1,8 @@
 //! Reads what earlier owners of a home made durable, so that nothing of it is done again.
 //!
 //! Why: jobs finish out of order, so above the committed offset there are finished ones. Their outcomes tell;
-//! the commit's metadata says from which offset on they have to be read.
-//! Must not know: what the outcomes say beyond whose they are.
+//! the commit's metadata says from which offset on they have to be read. And what was spent of a long limit stays spent.
+//! Must not know: what the outcomes say beyond whose they are; what a record of what was spent says.
 
 use std::sync::Arc;
 use std::thread::Thread;
@@ -12,7 +12,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
 use super::Config;
@@ -20,42 +20,63 @@ use crate::job::receipt::End;
 use crate::job::topic::Topics;
 use crate::job::{Home, JobKey};
 use crate::ledger::Ledger;
+use crate::ledger::usage::Latest;
 use crate::observe::failpoint::failpoint;
 use crate::observe::kafka;
 use crate::outcome::record::Record;
 use crate::outcome::{Kind, Reason};
 
-/// Most outcomes read in one turn of the owner.
+/// Most records of one partition read in one turn of the owner.
 const TURN: usize = 4096;
 
-/// Where a home's outcomes are read from and to.
+/// What is read back of a home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// What became of its jobs.
+    Outcomes,
+    /// What was spent of its share of long limits.
+    Usage,
+}
+
+/// Where a partition is read from and to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) from: i64,
     pub(super) end: i64,
 }
 
-/// How reading a home's outcomes stands.
-pub(super) enum Progress {
-    /// Call again.
-    More,
-    /// Everything up to the end is in the ledger.
-    Done,
-    /// They cannot be read.
-    Failed(String),
+impl From<(i64, i64)> for Span {
+    fn from((from, end): (i64, i64)) -> Self {
+        Self { from, end }
+    }
 }
 
-/// The handle that reads outcomes, and nothing else.
+/// The handle that reads what is past, and nothing else.
 pub(super) struct Restore {
     consumer: Arc<BaseConsumer>,
     topics: Topics,
     wake: Thread,
 }
 
-/// One home's outcomes, being read.
+/// One partition, being read. Dropping it stops that.
 pub(super) struct Reading {
+    consumer: Arc<BaseConsumer>,
+    past: Past,
+    topic: String,
+    home: Home,
     queue: PartitionQueue<DefaultConsumerContext>,
     end: i64,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let Self { consumer, topic, home, .. } = self;
+        let mut tpl = TopicPartitionList::new();
+        tpl.add_partition(topic, i32::from(*home));
+        if let Err(error) = consumer.incremental_unassign(&tpl) {
+            tracing::warn!(target: "peakpost::intake", topic, home, %error, "unassign");
+        }
+    }
 }
 
 impl Restore {
@@ -66,15 +87,19 @@ impl Restore {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
+            // What retention takes away between the look for the beginning and the reading is gone for us as well.
+            .set("auto.offset.reset", "earliest")
             .set("queued.max.messages.kbytes", "1024");
-        let consumer: BaseConsumer = client.create().map_err(|e| format!("cannot make the outcomes consumer: {e}"))?;
+        let consumer: BaseConsumer = client.create().map_err(|e| format!("cannot make the restoring consumer: {e}"))?;
         Ok(Self { consumer: Arc::new(consumer), topics: config.topics.clone(), wake })
     }
 
-    /// Starts reading a home's outcomes.
-    pub(super) fn open(&self, home: Home, span: Span) -> Result<Reading, String> {
-        let topic = self.topics.outcomes();
+    /// Starts reading one partition of a home's past.
+    pub(super) fn open(&self, past: Past, home: Home, span: Span) -> Result<Reading, String> {
+        let topic = match past {
+            Past::Outcomes => self.topics.outcomes(),
+            Past::Usage => self.topics.usage(),
+        };
         let partition = i32::from(home);
         let mut queue = self
             .consumer
@@ -84,47 +109,38 @@ impl Restore {
         queue.set_nonempty_callback(move || wake.unpark());
         let mut tpl = TopicPartitionList::new();
         tpl.add_partition_offset(&topic, partition, Offset::Offset(span.from)).map_err(|e| e.to_string())?;
-        self.consumer.incremental_assign(&tpl).map_err(|e| format!("assign outcomes of home {home}: {e}"))?;
-        Ok(Reading { queue, end: span.end })
-    }
-
-    /// Stops reading a home's outcomes.
-    pub(super) fn close(&self, home: Home) {
-        let mut tpl = TopicPartitionList::new();
-        tpl.add_partition(&self.topics.outcomes(), i32::from(home));
-        if let Err(error) = self.consumer.incremental_unassign(&tpl) {
-            tracing::warn!(target: "peakpost::intake", home, %error, "unassign outcomes");
-        }
+        self.consumer.incremental_assign(&tpl).map_err(|e| format!("assign `{topic}` partition {home}: {e}"))?;
+        Ok(Reading { consumer: Arc::clone(&self.consumer), past, topic, home, queue, end: span.end })
     }
 
     /// Serves the client's own events.
     pub(super) fn poll(&self) {
         if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-            tracing::debug!(target: "peakpost::intake", %error, "outcomes client");
+            tracing::debug!(target: "peakpost::intake", %error, "restoring client");
         }
     }
 
-    /// Takes what has come into the ledger.
-    pub(super) fn read(&self, reading: &Reading, ledger: &mut Ledger) -> Progress {
-        for _ in 0..TURN {
-            match reading.queue.poll(Duration::ZERO) {
-                None => return Progress::More,
-                Some(Ok(message)) => {
+    /// Takes what has come of a home's past. Readings that are at their end are gone afterwards.
+    pub(super) fn read(
+        &self,
+        readings: &mut Vec<Reading>,
+        ledger: &mut Ledger,
+        usage: &mut Latest,
+    ) -> Result<(), String> {
+        for n in (0..readings.len()).rev() {
+            let reading = &readings[n];
+            let ended = reading.read(|message| match reading.past {
+                Past::Outcomes => {
                     failpoint!("inside_restore");
                     self.note(message.payload().unwrap_or_default(), message.offset(), ledger);
-                    if message.offset() + 1 >= reading.end {
-                        return Progress::Done;
-                    }
                 }
-                // The end as the broker sees it: a gap before it (compaction, markers) hides no outcome.
-                Some(Err(KafkaError::PartitionEOF(_))) => return Progress::Done,
-                Some(Err(error)) => match error.rdkafka_error_code() {
-                    Some(code) if kafka::is_passing(code) => {}
-                    _ => return Progress::Failed(format!("outcomes: {error}")),
-                },
+                Past::Usage => usage.take(message.key().unwrap_or_default(), message.payload()),
+            })?;
+            if ended {
+                readings.swap_remove(n);
             }
         }
-        Progress::More
+        Ok(())
     }
 
     fn note(&self, payload: &[u8], offset: i64, ledger: &mut Ledger) {
@@ -147,5 +163,29 @@ impl Restore {
             let job = JobKey::new(&record.tenant, &record.id, record.generation);
             ledger.known().settled(job, record.hop, end);
         }
+    }
+}
+
+impl Reading {
+    /// Hands over what has come, a turn's worth at most. `true`: that was all up to the end.
+    fn read(&self, mut take: impl FnMut(&BorrowedMessage<'_>)) -> Result<bool, String> {
+        for _ in 0..TURN {
+            match self.queue.poll(Duration::ZERO) {
+                None => return Ok(false),
+                Some(Ok(message)) => {
+                    take(&message);
+                    if message.offset() + 1 >= self.end {
+                        return Ok(true);
+                    }
+                }
+                // The end as the broker sees it: a gap before it (compaction, markers) hides no record.
+                Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
+                Some(Err(error)) => match error.rdkafka_error_code() {
+                    Some(code) if kafka::is_passing(code) => {}
+                    _ => return Err(format!("`{}` partition {} cannot be read: {error}", self.topic, self.home)),
+                },
+            }
+        }
+        Ok(false)
     }
 }

@@ -4,7 +4,7 @@
 //! the command that mends it.
 //! Must not know: who reads or writes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -21,6 +21,11 @@ const WAIT: Duration = Duration::from_secs(10);
 
 /// Records of the line are at most this large: a job of 256 KiB with its dead letter's headers fits.
 const MESSAGE_BYTES_MIN: i64 = 1024 * 1024;
+
+/// How long it is kept what was spent: the longest window there is, thirty days, and a margin for clocks and late starts.
+const USAGE_RETENTION: Duration = Duration::from_secs(40 * 86_400);
+/// What is compacted is compacted up to the segment that is being written: a new one begins this often.
+const COMPACTED_SEGMENT: Duration = Duration::from_secs(3600);
 
 /// How topics are made.
 #[derive(Clone)]
@@ -55,7 +60,33 @@ impl fmt::Debug for Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wanted {
     name: String,
+    cleanup: Cleanup,
     keep: Keep,
+}
+
+/// What the broker may take away of a topic (`cleanup.policy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cleanup {
+    /// Whole segments, by age.
+    Delete,
+    /// That, and every record that has a later one of the same key.
+    CompactAndDelete,
+}
+
+impl Cleanup {
+    /// The policy with which the topic is made.
+    const fn policy(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::CompactAndDelete => "compact,delete",
+        }
+    }
+
+    /// Whether a topic's policy is this one. Its words may stand in any order.
+    fn holds(self, policy: &str) -> bool {
+        let words = |policy: &str| policy.split(',').map(|word| word.trim().to_owned()).collect::<BTreeSet<_>>();
+        words(policy) == words(self.policy())
+    }
 }
 
 /// How long a topic's records must be kept.
@@ -106,13 +137,16 @@ pub struct Report {
 impl Plan {
     fn wanted(&self) -> Vec<Wanted> {
         let topics = &self.topics;
-        let mut wanted = vec![Wanted { name: topics.homes(), keep: Keep::Any }];
+        let deleted = |name, keep| Wanted { name, cleanup: Cleanup::Delete, keep };
+        let mut wanted = vec![deleted(topics.homes(), Keep::Any)];
         wanted.extend(topics.layout().all().map(|source| {
             let keep = if matches!(source, Source::Jobs(_)) { Keep::Any } else { Keep::Forever };
-            Wanted { name: topics.source(source).to_owned(), keep }
+            deleted(topics.source(source).to_owned(), keep)
         }));
-        wanted.push(Wanted { name: topics.outcomes(), keep: Keep::AtLeast(self.outcomes_retention) });
-        wanted.push(Wanted { name: topics.dead(), keep: Keep::AtLeast(self.dead_retention) });
+        wanted.push(deleted(topics.outcomes(), Keep::AtLeast(self.outcomes_retention)));
+        wanted.push(deleted(topics.dead(), Keep::AtLeast(self.dead_retention)));
+        let keep = Keep::AtLeast(USAGE_RETENTION);
+        wanted.push(Wanted { name: topics.usage(), cleanup: Cleanup::CompactAndDelete, keep });
         wanted
     }
 
@@ -129,18 +163,22 @@ impl Plan {
         let admin = self.admin()?;
         let wanted = self.wanted();
         let retention: Vec<Option<String>> = wanted.iter().map(|w| w.keep.setting()).collect();
-        let bytes = MESSAGE_BYTES_MIN.to_string();
+        let (bytes, segment) = (MESSAGE_BYTES_MIN.to_string(), COMPACTED_SEGMENT.as_millis().to_string());
         let topics: Vec<NewTopic<'_>> = wanted
             .iter()
             .zip(&retention)
             .map(|(wanted, retention)| {
                 let partitions = i32::from(self.partitions);
                 let topic = NewTopic::new(&wanted.name, partitions, TopicReplication::Fixed(self.replication))
-                    .set("cleanup.policy", "delete")
+                    .set("cleanup.policy", wanted.cleanup.policy())
                     .set("max.message.bytes", &bytes);
-                match retention {
+                let topic = match retention {
                     Some(ms) => topic.set("retention.ms", ms),
                     None => topic,
+                };
+                match wanted.cleanup {
+                    Cleanup::Delete => topic,
+                    Cleanup::CompactAndDelete => topic.set("segment.ms", &segment),
                 }
             })
             .collect();
@@ -222,14 +260,16 @@ async fn verify_settings(
         let config = described.map_err(|code| format!("describe topic `{name}`: {code}"))?;
         let setting = |key: &str| config.get(key).and_then(|entry| entry.value.clone()).unwrap_or_default();
         let mut fault = |key: &str, value: &str, should: String| {
+            // A comma stands between settings unless it stands in brackets.
+            let quoted = if should.contains(',') { format!("'{key}=[{should}]'") } else { format!("{key}={should}") };
             faults.push(format!(
                 "topic `{name}` has {key}={value}, must be {should}; hint: \
-                 `kafka-configs.sh --alter --topic {name} --add-config {key}={should}`"
+                 `kafka-configs.sh --alter --topic {name} --add-config {quoted}`"
             ));
         };
         let policy = setting("cleanup.policy");
-        if policy != "delete" {
-            fault("cleanup.policy", &policy, "delete".to_owned());
+        if !wanted.cleanup.holds(&policy) {
+            fault("cleanup.policy", &policy, wanted.cleanup.policy().to_owned());
         }
         let bytes = setting("max.message.bytes");
         if bytes.parse::<i64>().is_ok_and(|b| b < MESSAGE_BYTES_MIN) {

@@ -35,7 +35,8 @@ pub struct Receipt {
 pub enum End {
     /// It has its terminal outcome.
     Terminal,
-    /// It goes on as a record of that source, at that offset; `None` where that is not known, or no longer matters.
+    /// It goes on as a record of that source, at that offset; `None` where that is not known, no longer matters, or
+    /// lies in another home.
     Deferred(Option<(Source, i64)>),
     /// The record was one too many: the job has or gets its outcome by another.
     Repeat,

@@ -96,4 +96,10 @@ impl Topics {
     pub fn dead(&self) -> String {
         format!("{}.dead", self.prefix)
     }
+
+    /// What of long limits has been spent.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        format!("{}.usage", self.prefix)
+    }
 }

@@ -7,6 +7,7 @@
 
 pub mod known;
 pub mod ownership;
+pub mod usage;
 
 use std::collections::{BTreeMap, VecDeque};
 

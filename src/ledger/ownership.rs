@@ -29,6 +29,8 @@ pub struct Ownership {
     /// Under which they are ours, be it only to be drained; 0: not ours.
     held: Vec<AtomicU32>,
     lease_until: AtomicU64,
+    /// How often it has changed which homes are sent for.
+    version: AtomicU64,
 }
 
 impl Ownership {
@@ -36,7 +38,7 @@ impl Ownership {
     #[must_use]
     pub fn new(homes: Home, origin: Instant) -> Self {
         let none = || (0..homes).map(|_| AtomicU32::new(0)).collect();
-        Self { origin, epochs: none(), held: none(), lease_until: AtomicU64::new(0) }
+        Self { origin, epochs: none(), held: none(), lease_until: AtomicU64::new(0), version: AtomicU64::new(0) }
     }
 
     /// How many homes there are in all: the partitions of the homes topic.
@@ -48,12 +50,32 @@ impl Ownership {
     /// A home is ours from now on, as `epoch` (not 0).
     pub fn open(&self, home: Home, epoch: u32) {
         self.held[usize::from(home)].store(epoch, Ordering::Release);
-        self.epochs[usize::from(home)].store(epoch, Ordering::Release);
+        self.sends_for(home, epoch);
     }
 
     /// Nothing of this home may be sent any more. What is out may still come back and be settled.
     pub fn close(&self, home: Home) {
-        self.epochs[usize::from(home)].store(0, Ordering::Release);
+        self.sends_for(home, 0);
+    }
+
+    /// The version counts after the change: whoever has read it sees at least what it stands for.
+    fn sends_for(&self, home: Home, epoch: u32) {
+        self.epochs[usize::from(home)].store(epoch, Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Another one whenever a home was opened, closed or let go. To be read before [`Self::owned`]: what changes
+    /// after that shows as yet another version.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The homes that are open now, with their epochs.
+    #[must_use]
+    pub fn owned(&self) -> Vec<(Home, u32)> {
+        let epochs = (0..).zip(self.epochs.iter().map(|epoch| epoch.load(Ordering::Acquire)));
+        epochs.filter(|(_, epoch)| *epoch != 0).collect()
     }
 
     /// This home belongs to somebody else, or to nobody.

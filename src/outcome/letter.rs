@@ -15,7 +15,7 @@ use crate::job::{Channel, Home, Wall, parse};
 /// One record of the dead topic.
 #[derive(Clone)]
 pub struct Letter<'a> {
-    /// Its partition: the job's home.
+    /// Its partition: the home in which the job died.
     pub partition: Home,
     /// Its offset.
     pub offset: i64,

@@ -4,7 +4,8 @@
 //! thread owns the producer; sending is never repeated because recording failed. What cannot be sent is
 //! written to the dead topic first and gets its outcome second, so a crash between the two leaves a second
 //! dead letter, never none. What is deferred is written to its tier or hold first: a crash then leaves the job
-//! twice in Kafka, and the second is turned away when it is read.
+//! twice in Kafka, and the second is turned away when it is read. What is to be spent of a long limit is written
+//! ahead on the same way.
 //! Must not know: why an outcome is what it is, ledgers, offsets of jobs topics beyond the receipt.
 
 pub mod dead;
@@ -16,12 +17,12 @@ mod stage;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, SendError, Sender, bounded};
 
 use crate::job::receipt::End;
 use crate::job::receipt::{Abandoned, Back};
 use crate::job::topic::Topics;
-use crate::job::{Headers, Incoming, Job, Lane, Malformed, Receipt, Source, Spec, Wall, Way};
+use crate::job::{Headers, Home, Incoming, Job, Lane, Malformed, Receipt, Source, Spec, Wall, Way};
 use crate::observe::{Clock, Metrics};
 use crate::outcome::{Kind, Outcome};
 
@@ -77,13 +78,35 @@ pub struct Deferral {
     pub to: Source,
     /// Not to be looked at before this; in a hold, at any time.
     pub due: Option<Wall>,
+    /// The partition of its record: the job's own home, or the one that carries a limit too small to be shared.
+    pub home: Home,
+}
+
+/// A part of a long limit, to be durable before it is spent: a record for the usage topic.
+#[derive(Debug)]
+pub struct WriteAhead {
+    /// The home out of whose share it is, and its partition.
+    pub home: Home,
+    /// Later records of this key stand for earlier ones. At most one of a home's key may be on its way: of two, the
+    /// one that has to be produced again comes last.
+    pub key: Vec<u8>,
+    /// What it says; opaque here.
+    pub value: Vec<u8>,
+    /// Comes back through `done` when all in-sync replicas hold the record; never, if the broker will not take it.
+    pub tag: u64,
+    /// Needs room for every tag that is on its way: one that finds it full is lost.
+    pub done: tokio::sync::mpsc::Sender<u64>,
 }
 
 impl Settlement {
     /// What its durable outcome means for its job. `deferred_at` is the offset of the record with which it goes on.
     fn end(&self, deferred_at: i64) -> End {
         match (self.deferral, self.outcome.kind) {
-            (Some(deferral), _) => End::Deferred(Some((deferral.to, deferred_at))),
+            (Some(deferral), _) => {
+                // Another home's records are not this one's to count.
+                let here = deferral.home == self.subject.receipt().source().home;
+                End::Deferred(here.then_some((deferral.to, deferred_at)))
+            }
             (None, Kind::Duplicate) => End::Repeat,
             (None, _) => End::Terminal,
         }
@@ -142,10 +165,17 @@ impl Subject {
     }
 }
 
+/// What is handed to the settle thread.
+#[derive(Debug)]
+enum Work {
+    Settle(Vec<Settlement>),
+    WriteAhead(WriteAhead),
+}
+
 /// Where the rooms before this one hand over what is through.
 #[derive(Clone, Debug)]
 pub struct Settler {
-    to_thread: Sender<Vec<Settlement>>,
+    to_thread: Sender<Work>,
     back: Sender<Vec<Back>>,
     wake: std::thread::Thread,
 }
@@ -157,10 +187,16 @@ impl Settler {
             return;
         }
         // The thread ends only after every sender is gone, so this cannot fail while the daemon lives.
-        if let Err(lost) = self.to_thread.send(batch) {
+        if let Err(SendError(Work::Settle(lost))) = self.to_thread.send(Work::Settle(batch)) {
             let why = crate::job::receipt::Why::Shutdown;
-            self.give_back(lost.0.into_iter().map(|s| s.subject.into_receipt().abandon(why)).collect());
+            self.give_back(lost.into_iter().map(|s| s.subject.into_receipt().abandon(why)).collect());
         }
+    }
+
+    /// Hands over what must be durable before it is spent.
+    pub fn write_ahead(&self, ahead: WriteAhead) {
+        // A thread that has ended acknowledges nothing, so nothing is spent.
+        let _ended = self.to_thread.send(Work::WriteAhead(ahead));
     }
 
     /// Gives receipts back unmet.

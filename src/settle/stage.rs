@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::letter;
 use super::producer::{Delivered, Failure, Producer, Record};
-use super::{Deferral, Links, Parts, Settlement, Subject};
+use super::{Deferral, Links, Parts, Settlement, Subject, Work, WriteAhead};
 use crate::job::receipt::{Back, Why};
 use crate::job::topic::Topics;
 use crate::job::{Home, Lane};
@@ -34,30 +34,42 @@ enum Needs {
     Dead,
     /// The record with which it goes on.
     Deferral,
-    /// Its outcome. With the offset of the record before it.
-    Outcome(i64),
+    /// Its outcome.
+    Outcome,
 }
 
+/// What is on its way to durable.
 #[derive(Debug)]
-struct Entry {
-    settlement: Settlement,
-    needs: Needs,
+#[expect(clippy::large_enum_variant, reason = "nearly all are settlements")]
+enum Entry {
+    Settlement {
+        settlement: Settlement,
+        needs: Needs,
+        /// The offset of the record before the outcome, or -1.
+        before: i64,
+    },
+    WriteAhead(WriteAhead),
 }
 
 pub(super) struct Stage {
     topics: Topics,
     outcomes: String,
     dead: String,
+    usage: String,
     producer: Producer,
     links: Links,
     hops: [Histogram; 2],
     latency: Histogram,
     entries: Slab<Entry>,
+    /// How many of them are write-aheads.
+    ahead: usize,
     /// Slots whose next record is not with the producer yet.
     backlog: VecDeque<usize>,
     /// Slots that failed, and when they are produced again.
     again: VecDeque<(Instant, usize)>,
     refused: BTreeSet<(Home, u32)>,
+    /// Homes whose write-aheads were refused for good.
+    unspendable: BTreeSet<Home>,
     outbox: Vec<Back>,
     buffer: Vec<u8>,
 }
@@ -67,25 +79,29 @@ impl Stage {
         Self {
             outcomes: topics.outcomes(),
             dead: topics.dead(),
+            usage: topics.usage(),
             topics,
             producer,
             hops: Lane::ALL.map(|lane| links.metrics.hops.with_label_values(&[lane.as_str()])),
             latency: links.metrics.settle_latency.with_label_values::<&str>(&[]),
             links,
             entries: Slab::new(),
+            ahead: 0,
             backlog: VecDeque::new(),
             again: VecDeque::new(),
             refused: BTreeSet::new(),
+            unspendable: BTreeSet::new(),
             outbox: Vec::new(),
             buffer: Vec::new(),
         }
     }
 
-    /// Runs until every sender is gone and everything is written.
-    pub(super) fn run(mut self, inbox: &Receiver<Vec<Settlement>>) -> Result<(), String> {
+    /// Runs until every sender is gone and every settlement is written. What was written ahead is waited for no
+    /// longer then: there is nobody left to spend it.
+    pub(super) fn run(mut self, inbox: &Receiver<Work>) -> Result<(), String> {
         let mut open = true;
         let mut delivered = Vec::new();
-        while open || !self.entries.is_empty() || !self.outbox.is_empty() {
+        while open || self.entries.len() > self.ahead || !self.outbox.is_empty() {
             open = self.take_in(inbox, open);
             self.produce();
             self.producer.poll(&mut delivered);
@@ -101,32 +117,39 @@ impl Stage {
     }
 
     /// Waits for work, but only as long as nothing else is to be done.
-    fn take_in(&mut self, inbox: &Receiver<Vec<Settlement>>, open: bool) -> bool {
+    fn take_in(&mut self, inbox: &Receiver<Work>, open: bool) -> bool {
         let wait = if self.entries.is_empty() && self.outbox.is_empty() { IDLE } else { TICK };
         if !open {
             std::thread::park_timeout(TICK);
             return false;
         }
         match inbox.recv_timeout(wait) {
-            Ok(batch) => self.accept(batch),
+            Ok(work) => self.accept(work),
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) => return false,
         }
-        while let Ok(batch) = inbox.try_recv() {
-            self.accept(batch);
+        while let Ok(work) = inbox.try_recv() {
+            self.accept(work);
         }
         true
     }
 
-    fn accept(&mut self, batch: Vec<Settlement>) {
-        for settlement in batch {
-            let needs = match settlement.outcome.kind {
-                Kind::Dead => Needs::Dead,
-                Kind::Deferred => Needs::Deferral,
-                _ => Needs::Outcome(-1),
-            };
-            let slot = self.entries.insert(Entry { settlement, needs });
-            self.backlog.push_back(slot);
+    fn accept(&mut self, work: Work) {
+        match work {
+            Work::Settle(batch) => {
+                for settlement in batch {
+                    let needs = match settlement.outcome.kind {
+                        Kind::Dead => Needs::Dead,
+                        Kind::Deferred => Needs::Deferral,
+                        _ => Needs::Outcome,
+                    };
+                    self.backlog.push_back(self.entries.insert(Entry::Settlement { settlement, needs, before: -1 }));
+                }
+            }
+            Work::WriteAhead(ahead) => {
+                self.ahead += 1;
+                self.backlog.push_back(self.entries.insert(Entry::WriteAhead(ahead)));
+            }
         }
     }
 
@@ -149,47 +172,62 @@ impl Stage {
     }
 
     fn produce_one(&mut self, slot: usize) -> Result<bool, Failure> {
+        let (settlement, needs) = match &self.entries[slot] {
+            Entry::Settlement { settlement, needs, .. } => (settlement, *needs),
+            Entry::WriteAhead(WriteAhead { home, key, value, .. }) => {
+                let (topic, partition) = (&*self.usage, i32::from(*home));
+                return self.producer.send(&Record { topic, partition, key, payload: value, headers: vec![], slot });
+            }
+        };
         failpoint!("before_outcome");
-        let Entry { settlement, needs } = &self.entries[slot];
-        let source = settlement.subject.receipt().source();
-        let partition = i32::from(source.home);
+        let own = settlement.subject.receipt().source().home;
         let key = match &settlement.subject {
             Subject::Job(job) => Cow::Borrowed(&*job.spec().id),
             Subject::Malformed(m) => letter::own_names(&m.incoming.bytes).0.unwrap_or_default(),
         };
         let key = key.as_bytes();
-        let (topic, letter) = match (needs, &settlement.subject, settlement.deferral) {
-            (Needs::Dead, ..) => (&*self.dead, letter::dead(settlement, &self.topics)),
-            (Needs::Deferral, Subject::Job(job), Some(Deferral { to, due })) => {
-                (self.topics.source(to), letter::deferred(job, due, &self.topics))
+        let (topic, home, letter) = match (needs, &settlement.subject, settlement.deferral) {
+            (Needs::Dead, ..) => (&*self.dead, own, letter::dead(settlement, &self.topics)),
+            (Needs::Deferral, Subject::Job(job), Some(Deferral { to, due, home })) => {
+                (self.topics.source(to), home, letter::deferred(job, due, &self.topics))
             }
             _ => {
                 self.buffer.clear();
                 letter::outcome(settlement, &self.topics, &mut self.buffer);
-                (&*self.outcomes, letter::Letter::plain(&self.buffer))
+                (&*self.outcomes, own, letter::Letter::plain(&self.buffer))
             }
         };
-        let headers = letter.headers();
+        let (partition, headers) = (i32::from(home), letter.headers());
         self.producer.send(&Record { topic, partition, key, payload: &letter.payload, headers, slot })
     }
 
     fn delivered(&mut self, report: Delivered) {
         let slot = report.slot;
-        let (offset, before) = match (report.result, self.entries[slot].needs) {
-            (Err(failure), _) => return self.failed(slot, failure),
-            (Ok(offset), Needs::Outcome(before)) => (offset, before),
-            (Ok(offset), Needs::Dead | Needs::Deferral) => {
-                failpoint!("between_deferral");
-                self.entries[slot].needs = Needs::Outcome(offset);
-                self.backlog.push_back(slot);
-                return;
-            }
+        let offset = match report.result {
+            Ok(offset) => offset,
+            Err(failure) => return self.failed(slot, failure),
         };
-        failpoint!("after_outcome");
-        let Entry { settlement, .. } = self.entries.remove(slot);
-        self.count(&settlement);
-        let end = settlement.end(before);
-        self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset, end)));
+        if let Entry::Settlement { needs: needs @ (Needs::Dead | Needs::Deferral), before, .. } =
+            &mut self.entries[slot]
+        {
+            failpoint!("between_deferral");
+            (*needs, *before) = (Needs::Outcome, offset);
+            self.backlog.push_back(slot);
+            return;
+        }
+        match self.entries.remove(slot) {
+            Entry::Settlement { settlement, before, .. } => {
+                failpoint!("after_outcome");
+                self.count(&settlement);
+                let end = settlement.end(before);
+                self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset, end)));
+            }
+            Entry::WriteAhead(ahead) => {
+                self.ahead -= 1;
+                // Who does not hear of it does not spend it.
+                let _unheard = ahead.done.try_send(ahead.tag);
+            }
+        }
     }
 
     fn count(&self, settlement: &Settlement) {
@@ -208,23 +246,39 @@ impl Stage {
         match failure {
             Failure::Passing(error) => {
                 self.links.metrics.settle_retries.inc();
-                tracing::warn!(target: "peakpost::settle", error, "outcome not acknowledged; producing it again");
+                tracing::warn!(target: "peakpost::settle", error, "a record was not acknowledged; producing it again");
                 self.again.push_back((self.links.clock.mono() + AGAIN, slot));
             }
-            Failure::ForGood(error) => {
-                let receipt = self.entries.remove(slot).settlement.subject.into_receipt();
-                let (home, epoch) = (receipt.source().home, receipt.epoch());
-                self.outbox.push(Back::Abandoned(receipt.abandon(Why::HomeStopped)));
-                if self.refused.insert((home, epoch)) {
-                    tracing::error!(
-                        target: "peakpost::settle",
-                        home, error,
-                        "the broker refuses this home's outcomes for good: the home stops; hint: `peakpost topics create`, \
-                         then check the topics' ACLs and max.message.bytes, then restart"
-                    );
-                    self.outbox.push(Back::HomeRefused { home, epoch, error });
+            Failure::ForGood(error) => match self.entries.remove(slot) {
+                Entry::Settlement { settlement, .. } => self.stop_home(settlement, error),
+                Entry::WriteAhead(WriteAhead { home, .. }) => {
+                    self.ahead -= 1;
+                    if self.unspendable.insert(home) {
+                        tracing::error!(
+                            target: "peakpost::settle",
+                            home, topic = self.usage, error,
+                            "the broker refuses for good what this home writes ahead: its share of limits per hour, day or \
+                             longer is not spent; hint: `peakpost topics create`, then check the topic's ACLs, then restart"
+                        );
+                    }
                 }
-            }
+            },
+        }
+    }
+
+    /// The broker will never take what this home has to say.
+    fn stop_home(&mut self, settlement: Settlement, error: String) {
+        let receipt = settlement.subject.into_receipt();
+        let (home, epoch) = (receipt.source().home, receipt.epoch());
+        self.outbox.push(Back::Abandoned(receipt.abandon(Why::HomeStopped)));
+        if self.refused.insert((home, epoch)) {
+            tracing::error!(
+                target: "peakpost::settle",
+                home, error,
+                "the broker refuses this home's outcomes for good: the home stops; hint: `peakpost topics create`, \
+                 then check the topics' ACLs and max.message.bytes, then restart"
+            );
+            self.outbox.push(Back::HomeRefused { home, epoch, error });
         }
     }
 

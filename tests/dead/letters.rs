@@ -116,13 +116,14 @@ fn what_cannot_come_to_anything_stays() {
     let terms = Terms { topics: &topics, generation_max: 3, wait: Duration::from_secs(10) };
     let generation = |n| [ORIGIN, ("peakpost-generation", n)];
     let other = |origin| [("peakpost-origin", origin)];
-    let table: [(&str, Letter<'_>, Result<u16, Left>); 13] = [
+    let table: [(&str, Letter<'_>, Result<u16, Left>); 14] = [
         ("a job", letter(JOB, &[ORIGIN]), Ok(1)),
         (
             "a reason of the contract, and a job by today's",
             letter(JOB, &[ORIGIN, ("peakpost-reason", "bad_url")]),
             Ok(1),
         ),
+        ("an origin in another home", letter(JOB, &other("line.jobs.marketing/7/99")), Ok(1)),
         ("the last but one generation", letter(JOB, &generation("2")), Ok(3)),
         ("the last generation", letter(JOB, &generation("3")), Err(Left::Generation)),
         ("beyond it", letter(JOB, &generation("65535")), Err(Left::Generation)),

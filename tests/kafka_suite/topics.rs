@@ -6,15 +6,27 @@
 use std::time::{Duration, Instant};
 
 use peakpost::job::Lane;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 use crate::support::{PARTITIONS, World, kafka};
 
-fn make(world: &World, topic: &str, partitions: u16, policy: &str) {
-    let admin: AdminClient<DefaultClientContext> = kafka::client(world, &[]).create().unwrap();
-    let new = NewTopic::new(topic, i32::from(partitions), TopicReplication::Fixed(1)).set("cleanup.policy", policy);
+fn admin(world: &World) -> (AdminClient<DefaultClientContext>, AdminOptions) {
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
+    (kafka::client(world, &[]).create().unwrap(), options)
+}
+
+fn make(world: &World, topic: &str, partitions: u16, policy: &str) {
+    make_with(world, topic, partitions, &[("cleanup.policy", policy)]);
+}
+
+/// A topic's setting and its value.
+type Setting = (&'static str, &'static str);
+
+fn make_with(world: &World, topic: &str, partitions: u16, settings: &[(&str, &str)]) {
+    let (admin, options) = admin(world);
+    let new = NewTopic::new(topic, i32::from(partitions), TopicReplication::Fixed(1));
+    let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
     for made in world.block_on(admin.create_topics(&[new], &options)).unwrap() {
         made.unwrap();
     }
@@ -60,6 +72,60 @@ fn topics_of_another_shape_are_refused_with_what_mends_them() {
     assert_eq!(world.run("create-b", &["topics", "create"]).0, 78, "a compacted jobs topic is wrong");
     let mend = format!("kafka-configs.sh --alter --topic {compacted} --add-config cleanup.policy=delete");
     refused(&world, "compacted-jobs", &["cleanup.policy=compact", &mend]);
+    world.finish();
+}
+
+/// What was spent is found by its key for as long as the longest window lasts, and takes no more room than that.
+#[test]
+fn what_was_spent_is_compacted_and_kept_for_forty_days() {
+    let mut world = World::bare("usage");
+    if !world.real {
+        World::left_out("the settings of the usage topic (it makes no topics and describes none)");
+        return world.finish();
+    }
+    let (code, said) = world.run("create", &["topics", "create"]);
+    assert_eq!(code, 0, "`topics create`: {said}");
+    let (admin, options) = admin(&world);
+    let usage = world.topics.usage();
+    let described = world.block_on(admin.describe_configs([&ResourceSpecifier::Topic(&usage)], &options)).unwrap();
+    let config = described.into_iter().next().unwrap().unwrap();
+    let settings = [
+        ("cleanup.policy", "compact,delete"),
+        ("retention.ms", "3456000000"),
+        ("segment.ms", "3600000"),
+        ("max.message.bytes", "1048576"),
+    ];
+    for (key, value) in settings {
+        let found = config.get(key).and_then(|entry| entry.value.as_deref());
+        assert_eq!(found, Some(value), "{key} of `{usage}`");
+    }
+
+    // Made by hand before `topics create`, which changes nothing that is there.
+    let long = ("retention.ms", "-1");
+    let rows: [(&str, &[Setting], &str, &str); 4] = [
+        ("a", &[("cleanup.policy", "delete"), long], "cleanup.policy=delete", "'cleanup.policy=[compact,delete]'"),
+        ("b", &[("cleanup.policy", "compact"), long], "cleanup.policy=compact", "'cleanup.policy=[compact,delete]'"),
+        (
+            "c",
+            &[("cleanup.policy", "compact,delete"), ("retention.ms", "86400000")],
+            "retention.ms=86400000",
+            "retention.ms=3456000000",
+        ),
+        ("d", &[("cleanup.policy", "delete,compact"), long], "", ""),
+    ];
+    for (name, settings, fault, mend) in rows {
+        world.rename(&format!("-{name}"));
+        let usage = world.topics.usage();
+        make_with(&world, &usage, PARTITIONS, settings);
+        let (code, said) = world.run(&format!("create-{name}"), &["topics", "create"]);
+        if fault.is_empty() {
+            assert_eq!(code, 0, "the words of the policy may stand in any order: {said}");
+            continue;
+        }
+        assert_eq!(code, 78, "{settings:?} is wrong: {said}");
+        let mend = format!("kafka-configs.sh --alter --topic {usage} --add-config {mend}");
+        refused(&world, &format!("usage-{name}"), &[&usage, fault, &mend]);
+    }
     world.finish();
 }
 

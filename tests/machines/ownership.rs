@@ -112,3 +112,26 @@ fn the_lease_is_shown_as_what_is_left_of_it() {
     let before = begin.checked_sub(ms(5)).unwrap();
     assert_eq!(table.lease_left(before), ms(100), "a clock read before the beginning does not add to it");
 }
+
+/// Who shares limits out by the homes that are open looks again when the version is another.
+#[test]
+fn every_change_of_what_is_open_shows_as_another_version() {
+    let table = Ownership::new(3, start());
+    assert_eq!(table.owned(), [], "nothing is ours at the start");
+    let mut seen = vec![table.version()];
+    let mut changed = |change: &dyn Fn(&Ownership), owned: &[(u16, u32)], why: &str| {
+        change(&table);
+        assert_eq!(table.owned(), owned, "{why}");
+        assert!(!seen.contains(&table.version()), "{why}: version {} was seen before: {seen:?}", table.version());
+        seen.push(table.version());
+    };
+    changed(&|t| t.open(2, 1), &[(2, 1)], "opened");
+    changed(&|t| t.open(0, 2), &[(0, 2), (2, 1)], "another one, in the order of the homes");
+    changed(&|t| t.close(2), &[(0, 2)], "closed: what is out comes back, nothing more is sent");
+    changed(&|t| t.let_go(2), &[(0, 2)], "let go");
+    changed(&|t| t.open(2, 3), &[(0, 2), (2, 3)], "won again: a new period");
+    changed(&|t| t.let_go(0), &[(2, 3)], "lost without being closed");
+    let version = table.version();
+    table.renew(start() + ms(100));
+    assert_eq!(table.version(), version, "the lease is not part of it");
+}
