@@ -119,7 +119,17 @@ fn a_commit_past_an_undurable_job_is_found() {
         ("the last one below", |h| h.dump.commits[0].next = 3, commits::never_past, "2, committed 3"),
         ("durable after the commit", |h| h.dump.commits[1].outcomes_end = Some(3), commits::never_past, "came later"),
         ("stamped after it", |h| h.dump.endings[3].stamped_ms += 1_000, commits::never_past, "its outcome is of 2030"),
-        ("a late outcome settles nothing", |h| h.dump.endings[1].late = true, commits::never_past, "/0/0, committed 2"),
+        (
+            "a late outcome does not count beside another",
+            |h| {
+                let after = h.dump.endings.last().unwrap().offset + 1_000;
+                let early = h.dump.endings[1].clone();
+                h.dump.endings[1].late = true;
+                h.dump.endings.push(Ending { offset: after, stamped_ms: early.stamped_ms + 100_000, ..early });
+            },
+            commits::never_past,
+            "/0/0, committed 2",
+        ),
         ("an outcome of another record", |h| h.dump.endings[2].source.home = 1, commits::never_past, "2, committed 4"),
         ("a delay topic is a source too", |h| drop(h.dump.endings.remove(4)), commits::never_past, "p.delay.10s/0/0"),
         ("below the first commit", |h| h.dump.commits[0] = commit(1_000, JOBS, 1, 0), commits::never_past, "/0/0"),
@@ -149,7 +159,16 @@ fn a_job_that_ends_twice_or_wrongly_is_found() {
         ),
         ("none", |h| drop(h.dump.endings.remove(1)), outcomes::as_foretold, "t/0: None"),
         ("only a deferral", |h| drop(h.dump.endings.remove(4)), outcomes::as_foretold, "t/1: None"),
-        ("only a late one", |h| h.dump.endings[1].late = true, outcomes::as_foretold, "t/0: None"),
+        (
+            "a late one beside another",
+            |h| {
+                let late = Ending { late: true, ..h.dump.endings[1].clone() };
+                h.dump.endings[1].kind = "dead".into();
+                h.dump.endings.push(late);
+            },
+            outcomes::as_foretold,
+            "t/0: Some((\"dead\"",
+        ),
         ("another", |h| h.dump.endings[1].kind = "dead".into(), outcomes::as_foretold, "t/0: Some((\"dead\""),
         ("another reason", |h| h.dump.endings[2].reason = "x".into(), outcomes::as_foretold, "must be Refused"),
         (

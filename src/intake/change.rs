@@ -61,11 +61,11 @@ impl Owner {
         self.membership.let_go(homes)
     }
 
-    /// Remembers what is still out of a home that has gone.
+    /// Remembers what is still out of a home that has gone. Should the home come back to us, it is opened only once
+    /// the last outcome of it is durable: until then its record would be read as one that nobody has sent.
     fn haunt(&mut self, home: Home, owned: Owned) {
         if owned.ledger.outstanding() > 0 {
-            let until = after(self.links.clock.mono(), self.config.drain);
-            self.ghosts.insert(home, (owned.ledger, until));
+            self.ghosts.insert(home, owned.ledger);
         }
     }
 
@@ -137,7 +137,7 @@ impl Owner {
 
     /// Finds start offsets for new homes. Tried again until the broker answers.
     fn find_starts(&mut self, now: Instant) {
-        self.ghosts.retain(|_, (ledger, until)| ledger.outstanding() > 0 && *until > now);
+        self.ghosts.retain(|_, ledger| ledger.outstanding() > 0);
         if self.assigned.iter().all(|home| self.ghosts.contains_key(home)) || self.reopen_at.is_some_and(|at| at > now)
         {
             return;

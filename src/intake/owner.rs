@@ -63,7 +63,7 @@ pub(super) struct Owner {
     pub(super) owned: BTreeMap<Home, Owned>,
     /// Ledgers of homes that went while jobs of theirs were out, until these are back or the time is over: before
     /// that this instance must not open the home again, or it would send them twice.
-    pub(super) ghosts: BTreeMap<Home, (Ledger, Instant)>,
+    pub(super) ghosts: BTreeMap<Home, Ledger>,
     pub(super) epoch: u32,
     pub(super) events: VecDeque<Event>,
     pub(super) leaving: Option<Leaving>,
@@ -195,13 +195,13 @@ impl Owner {
                     Back::Settled(settled) => {
                         self.reaches(&settled);
                         let owned = self.owned.get_mut(&settled.source.home).map(|owned| &mut owned.ledger);
-                        let ghost = self.ghosts.get_mut(&settled.source.home).map(|(ledger, _)| ledger);
+                        let ghost = self.ghosts.get_mut(&settled.source.home);
                         let _counted =
                             [owned, ghost].into_iter().flatten().any(|l| l.settle(&settled) == Returned::Counted);
                     }
                     Back::Abandoned(abandoned) => {
                         let owned = self.owned.get_mut(&abandoned.source.home).map(|owned| &mut owned.ledger);
-                        let ghost = self.ghosts.get_mut(&abandoned.source.home).map(|(ledger, _)| ledger);
+                        let ghost = self.ghosts.get_mut(&abandoned.source.home);
                         let _counted =
                             [owned, ghost].into_iter().flatten().any(|l| l.abandon(&abandoned) == Returned::Counted);
                     }

@@ -115,8 +115,14 @@ impl Restore {
 
     /// Serves the client's own events.
     pub(super) fn poll(&self) {
-        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-            tracing::debug!(target: "peakpost::intake", %error, "restoring client");
+        match self.consumer.poll(Duration::ZERO) {
+            None => {}
+            // Queues are split before they are assigned, so records do not come this way.
+            Some(Ok(stray)) => {
+                let (topic, partition) = (stray.topic(), stray.partition());
+                tracing::error!(target: "peakpost::intake", topic, partition, "a record of the past went astray: its home may never open; restart");
+            }
+            Some(Err(error)) => tracing::debug!(target: "peakpost::intake", %error, "restoring client"),
         }
     }
 

@@ -120,7 +120,7 @@ impl Fleet {
             if ended > moved.0 {
                 moved = (ended, Instant::now());
             }
-            let words = || self.running.iter().map(|d| d.child.last_words()).collect::<Vec<_>>().join("\n");
+            let words = || self.running.iter().map(Daemon::state).collect::<Vec<_>>().join("\n");
             assert!(moved.1.elapsed() < PATIENCE, "no outcome for {PATIENCE:?} at {ended} of {jobs}; {}", words());
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -105,6 +105,16 @@ impl Daemon {
         format!("{:.0}", self.metric("peakpost_homes_owned", &[])).parse().unwrap()
     }
 
+    /// What it is at, for a failure's message: readiness, and what waits where.
+    pub fn state(&self) -> String {
+        let ready = self.get("/readyz").unwrap_or_else(|not| not);
+        let metrics = self.get("/metrics").unwrap_or_else(|not| not);
+        let telling = ["in_flight", "uncommitted", "deferred", "depth", "lag", "retry_budget", "homes"];
+        let told = metrics.lines().filter(|line| !line.starts_with('#') && !line.ends_with(" 0"));
+        let told: Vec<&str> = told.filter(|line| telling.iter().any(|word| line.contains(word))).collect();
+        format!("{ready}\n{}\n{}", told.join("\n"), self.child.last_words())
+    }
+
     /// Its resident memory in KiB.
     pub fn rss_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.pid())).unwrap();

@@ -19,7 +19,7 @@ fn sent_keys(seen: &Seen) -> HashSet<&str> {
 /// Jobs that are lost: without a terminal outcome, or accepted and never sent.
 pub fn lost(history: &History) -> Vec<String> {
     let sent = sent_keys(&history.seen);
-    let terminal = history.dump.endings.iter().filter(|e| e.is_terminal());
+    let terminal = history.dump.counting().filter(|e| e.is_terminal());
     let ended: HashMap<&str, &str> = terminal.map(|e| (&*e.key, &*e.kind)).collect();
     let state = |key: &str| match ended.get(key) {
         None => Some(format!("{key}: no terminal outcome")),

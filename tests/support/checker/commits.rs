@@ -17,10 +17,10 @@ pub const TOLERANCE_MS: i64 = 250;
 type Partition = (Arc<str>, u16);
 
 /// Fails when a commit was seen while a record below it had no durable outcome: none by then by its timestamp, or none
-/// below the end of the outcomes as it was asked for after the commit had been seen. Late outcomes do not count.
+/// below the end of the outcomes as it was asked for after the commit had been seen. A late outcome counts where it is the only one.
 pub fn never_past(history: &History) -> Verdict {
     let mut first: HashMap<Partition, HashMap<i64, &Ending>> = HashMap::new();
-    for ending in history.dump.endings.iter().filter(|ending| !ending.late) {
+    for ending in history.dump.counting() {
         let of = first.entry((Arc::clone(&ending.source.topic), ending.source.home)).or_default();
         let kept = of.entry(ending.source.offset).or_insert(ending);
         if ending.offset < kept.offset {

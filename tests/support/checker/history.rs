@@ -3,7 +3,7 @@
 //! Why: a check over values can be fed a wrong run, which no broker would make on demand.
 //! Must not know: where the values came from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,9 +54,9 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Whether it counts and ends its job.
+    /// Whether it ends its job.
     pub fn is_terminal(&self) -> bool {
-        !self.late && TERMINAL.contains(&&*self.kind)
+        TERMINAL.contains(&&*self.kind)
     }
 }
 
@@ -93,10 +93,17 @@ pub struct Dump {
 }
 
 impl Dump {
+    /// The outcomes that count: all that are not late; of a record that has only late ones, the first. The next owner
+    /// has read it then, and let the record be.
+    pub fn counting(&self) -> impl Iterator<Item = &Ending> {
+        let mut settled: HashSet<&Place> = self.endings.iter().filter(|e| !e.late).map(|e| &e.source).collect();
+        self.endings.iter().filter(move |e| !e.late || settled.insert(&e.source))
+    }
+
     /// Records that are no jobs, by the reason of their outcome.
     pub fn invalid(&self) -> HashMap<Box<str>, u64> {
         let mut invalid = HashMap::new();
-        for ending in self.endings.iter().filter(|e| e.key.is_empty() && e.is_terminal()) {
+        for ending in self.counting().filter(|e| e.key.is_empty() && e.is_terminal()) {
             *invalid.entry(ending.reason.clone()).or_default() += 1;
         }
         invalid

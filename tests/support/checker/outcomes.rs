@@ -11,10 +11,10 @@ use super::history::{Ending, History};
 use super::{Verdict, verdict};
 
 /// Fails when a job (of a generation) has more than one terminal outcome, beyond so many that frozen processes may have
-/// written. Late ones do not count.
+/// written. A late one counts where it is the only one.
 pub fn ended_once(history: &History, zombies: usize) -> Verdict {
     let mut ends: HashMap<(&str, u16), Vec<&Ending>> = HashMap::new();
-    let terminal = history.dump.endings.iter().filter(|e| e.is_terminal() && !e.key.is_empty());
+    let terminal = history.dump.counting().filter(|e| e.is_terminal() && !e.key.is_empty());
     for ending in terminal {
         ends.entry((&ending.key, ending.generation)).or_default().push(ending);
     }
@@ -33,7 +33,7 @@ pub fn ended_once(history: &History, zombies: usize) -> Verdict {
 /// redriven job the last generation tells.
 pub fn as_foretold(history: &History) -> Verdict {
     let mut last: HashMap<&str, &Ending> = HashMap::new();
-    for ending in history.dump.endings.iter().filter(|e| e.is_terminal() && !e.key.is_empty()) {
+    for ending in history.dump.counting().filter(|e| e.is_terminal() && !e.key.is_empty()) {
         let kept = last.entry(&ending.key).or_insert(ending);
         if ending.generation > kept.generation {
             *kept = ending;
@@ -62,7 +62,7 @@ pub fn as_foretold(history: &History) -> Verdict {
 /// Fails when a job that is dead has no letter with its bytes.
 pub fn lettered(history: &History) -> Verdict {
     let letters: HashSet<&str> = history.dump.letters.iter().map(|letter| &*letter.origin).collect();
-    let dead: Vec<&Ending> = history.dump.endings.iter().filter(|e| e.is_terminal() && &*e.kind == "dead").collect();
+    let dead: Vec<&Ending> = history.dump.counting().filter(|e| e.is_terminal() && &*e.kind == "dead").collect();
     let without = dead.iter().filter(|e| !letters.contains(format!("{:?}", e.origin).as_str()));
     let found = without.map(|e| format!("{:?} ({}): {}", e.origin, e.key, e.reason)).collect();
     verdict("dead jobs have no letter", dead.len(), found, "a letter is durable before its outcome")

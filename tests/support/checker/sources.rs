@@ -12,7 +12,7 @@ use super::{Verdict, verdict};
 /// have written it), which names the same job.
 pub fn settled(history: &History, zombies: usize) -> Verdict {
     let mut by_source: HashMap<&Place, Vec<&Ending>> = HashMap::new();
-    for ending in history.dump.endings.iter().filter(|ending| !ending.late) {
+    for ending in history.dump.counting() {
         by_source.entry(&ending.source).or_default().push(ending);
     }
     let mut found = Vec::new();
@@ -43,7 +43,7 @@ pub fn kept(history: &History) -> Verdict {
     let parked = |place: &Place| place.topic.contains(".delay.") || place.topic.contains(".hold.");
     let there: HashSet<&str> =
         history.dump.asked.iter().filter(|asked| parked(&asked.place)).map(|asked| &*asked.key).collect();
-    let deferred = history.dump.endings.iter().filter(|e| &*e.kind == "deferred" && !e.late);
+    let deferred = history.dump.counting().filter(|e| &*e.kind == "deferred");
     let deferred: Vec<&Ending> = deferred.collect();
     let gone = deferred.iter().filter(|e| !there.contains(&*e.key));
     let found = gone.map(|e| format!("{} of {:?}", e.key, e.source)).collect();
