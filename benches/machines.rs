@@ -4,13 +4,15 @@
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 #![expect(clippy::print_stdout, reason = "a bench prints")]
 
+use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use peakpost::gate::{Ask, Config, Gate};
+use peakpost::gate::{Ask, Config, Flow, Gate, Say, Scoped};
 use peakpost::job::receipt::{End, Why};
 use peakpost::job::source::Layout;
-use peakpost::job::{Lane, Source, parse};
+use peakpost::job::{Lane, Source, Wall, parse};
 use peakpost::lane::{Fit, Queue};
 use peakpost::ledger::Ledger;
 use peakpost::sim::load::{Generator, Mix, Targets};
@@ -86,19 +88,34 @@ fn lane() {
 fn gate(messages: u32) {
     let start = Instant::now();
     let limits = ["1_000_000 requests/s", "100_000_000 messages/s"].iter().filter_map(|l| l.parse().ok()).collect();
-    let config = Config { limits, concurrency: 64, reserve: 0.2, jitter: Duration::from_millis(50), weight: 9 };
-    let mut gate = Gate::new(&config, start);
-    let mut grants = Vec::new();
+    let config = Config {
+        limits,
+        senders: Scoped::default(),
+        tenants: Scoped::default(),
+        concurrency: 64,
+        reserve: 0.2,
+        jitter: Duration::from_millis(50),
+        weight: 9,
+        tenant_weights: HashMap::new(),
+        warm_up: None,
+    };
+    let mut gate = Gate::new(&config, "bench", 1, 0, start);
+    gate.homes(&[(0, 1)], start, Wall(0));
+    let flow = Arc::new(Flow { tenant: "shop".into(), sender: "".into() });
+    let (mut answers, mut writes) = (Vec::new(), Vec::new());
     // Late enough for the buckets to have filled; on from there, a millisecond per thousand messages.
     let mut now = start + Duration::from_secs(1);
     let mut done = 0;
     while done < N {
-        gate.ask(Ask { shard: 0, lane: Lane::Marketing, requests: 1, messages, per_request: messages }, now);
+        let flow = Arc::clone(&flow);
+        gate.ask(Ask { shard: 0, lane: Lane::Marketing, flow, requests: 1, messages, per_request: messages }, now);
         now += Duration::from_micros(u64::from(messages));
-        gate.turn(now, &mut grants);
-        for grant in grants.drain(..) {
-            done += grant.permit.messages() as usize;
-            gate.release(Lane::Marketing, grant.permit.requests());
+        gate.turn(now, Wall(0), &mut answers, &mut writes);
+        for answer in answers.drain(..) {
+            if let Say::Go(permit) = answer.say {
+                done += permit.messages() as usize;
+                gate.release(Lane::Marketing, permit.requests());
+            }
         }
     }
 }

@@ -4,14 +4,15 @@
 //! Must not know: simulators, command lines.
 
 pub mod dead;
+pub mod limits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Config, Fixed};
 use crate::console::{Console, View};
-use crate::dispatch::{self, PermitLog};
+use crate::dispatch::{self, GateHandle, PermitLog};
 use crate::intake::{self, Drained, Intake, Links, Status};
 use crate::ledger::ownership::Ownership;
 use crate::observe::{Clock, Metrics};
@@ -64,6 +65,8 @@ pub struct Daemon {
     settling: std::thread::JoinHandle<Result<(), String>>,
     console: tokio::task::JoinHandle<()>,
     drain: Duration,
+    gates: Vec<GateHandle>,
+    fixed: Fixed,
 }
 
 impl Daemon {
@@ -92,8 +95,8 @@ impl Daemon {
         let ownership = Arc::new(Ownership::new(report.partitions, clock.mono()));
         let console = Console::bind(config.ops).await.map_err(Failure::Misconfigured)?;
         let ops = console.addr().map_err(Failure::Broken)?;
-        let drain = config.intake.drain;
-        let (mut settle_thread, mut tasks) = (None, None);
+        let (drain, fixed) = (config.intake.drain, config.fixed);
+        let (mut settle_thread, mut line) = (None, None);
         let intake = intake::start(config.intake.clone(), |intake_thread| {
             let (back_tx, back) = settle::back_channel();
             let Settling { settler, thread } = settle::start(
@@ -102,8 +105,13 @@ impl Daemon {
             )?;
             settle_thread = Some(thread);
             let providers = config.providers.into_iter().map(provider).collect::<Result<Vec<_>, String>>()?;
+            // Room for a few homes' worth; intake waits with the next.
+            let (usage, opened) = tokio::sync::mpsc::channel(4);
+            let keeps_budgets = providers.iter().any(dispatch::Provider::keeps_budgets);
             let dispatch = dispatch::start(dispatch::Parts {
                 providers,
+                homes: report.partitions,
+                opened: keeps_budgets.then_some(opened),
                 rules: config.rules,
                 shards: config.shards,
                 seed: extras.seed,
@@ -113,24 +121,45 @@ impl Daemon {
                 clock: clock.clone(),
                 permit_log: extras.permit_log,
             });
-            tasks = Some(dispatch.tasks);
+            line = Some((dispatch.tasks, dispatch.gates));
             Ok(Links {
                 ownership: Arc::clone(&ownership),
                 shards: dispatch.shards,
                 back,
-                usage: None,
+                usage: keeps_budgets.then_some(usage),
                 metrics: metrics.clone(),
                 clock: clock.clone(),
             })
         })
         .map_err(Failure::Broken)?;
-        let (Some(settling), Some(dispatch)) = (settle_thread, tasks) else {
+        let (Some(settling), Some((dispatch, gates))) = (settle_thread, line) else {
             return Err(Failure::Broken("the daemon was not built to the end".to_owned()));
         };
         let view = View { status: intake.status.clone(), metrics: metrics.clone() };
         let console = tokio::spawn(console.serve(view));
         tracing::info!(target: "peakpost::app", %ops, homes = report.partitions, shards = config.shards, "running");
-        Ok(Self { ops, metrics, intake, dispatch, settling, console, drain })
+        Ok(Self { ops, metrics, intake, dispatch, settling, console, drain, gates, fixed })
+    }
+
+    /// Takes over what of another configuration can be changed while it runs: limits, concurrency, weights, warm-up.
+    /// Says in the log what was taken over and what was not.
+    pub async fn reload(&self, config: Config) {
+        let waits = config.fixed.differs_in(&self.fixed);
+        if !waits.is_empty() {
+            let sections = waits.join(", ");
+            tracing::warn!(target: "peakpost::reload", sections, "changes beyond limits and weights wait for a restart");
+        }
+        for gate in &self.gates {
+            let name = gate.provider();
+            // One that is gone is told of above, and keeps its limits until the restart.
+            let Some(new) = config.providers.iter().find(|provider| provider.name == name) else { continue };
+            match gate.reload(new.gate.clone()).await {
+                Ok(()) => tracing::info!(target: "peakpost::reload", provider = name, "limits read again"),
+                Err(why) => {
+                    tracing::error!(target: "peakpost::reload", provider = name, why, "its limits stay as they were");
+                }
+            }
+        }
     }
 
     /// How intake is doing.

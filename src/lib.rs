@@ -20,9 +20,9 @@
 //! | `outcome/` | What an attempt said (verdict), what became of a job (outcome), closed reason codes. |
 //! | `observe/` | Metric catalogue, the wide line per attempt, logs, the clock. |
 //! | `ledger/` | One home's obligations: what is in flight, what may be committed; who owns what until when. |
-//! | `lane/` | Queues per provider and lane, grouped by what may share a request. |
+//! | `lane/` | Queues per provider, flow and lane, grouped by what may share a request. |
 //! | `policy/` | May this message go to this person now? |
-//! | `route` | Which provider carries it. |
+//! | `route` | Which providers may carry it, the preferred one first. |
 //! | `gate/` | May I send n to this provider now? Limits, concurrency, stops, who waits. |
 //! | `retry/` | After this verdict: again when, or give up why; and whether its provider can bear it. |
 //! | `provider/` | Per vendor, pure: `encode`, `decode`; in `webhook/`, `sendgrid/`, `twilio/`. `wire/` moves the bytes. |

@@ -57,6 +57,7 @@ fn reasons() -> BTreeSet<&'static str> {
         | Reason::Vendor(_)
         | Reason::SendAt
         | Reason::ProviderBusy
+        | Reason::Carried
         | Reason::KeyBusy
         | Reason::InFlight
         | Reason::Duplicate
@@ -65,8 +66,14 @@ fn reasons() -> BTreeSet<&'static str> {
     };
     let plain = [Reason::Accepted, Reason::Expired, Reason::NoConsent, Reason::NoUnsubscribe].into_iter();
     let plain = plain.chain([Reason::SenderNotAllowed, Reason::NoRoute, Reason::SendAtTooFar, Reason::TooOld]);
-    let plain =
-        plain.chain([Reason::SendAt, Reason::ProviderBusy, Reason::KeyBusy, Reason::InFlight, Reason::Duplicate]);
+    let plain = plain.chain([
+        Reason::SendAt,
+        Reason::ProviderBusy,
+        Reason::Carried,
+        Reason::KeyBusy,
+        Reason::InFlight,
+        Reason::Duplicate,
+    ]);
     let vendor =
         codes().into_iter().flat_map(|c| [Reason::AttemptsExhausted(c), Reason::Vendor(c), Reason::MaybeSent(c)]);
     plain.chain(faults().map(Reason::Contract)).chain(vendor).map(Reason::as_str).collect()

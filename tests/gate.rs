@@ -4,18 +4,32 @@
 //! nobody sleeps: every instant is computed.
 //! Must not know: tasks, shards, vendors.
 
+#[path = "gate/alone.rs"]
+mod alone;
+#[path = "gate/budget.rs"]
+mod budget;
+#[path = "gate/fair.rs"]
+mod fair;
+#[path = "gate/fleet.rs"]
+mod fleet;
 #[path = "gate/limits.rs"]
 mod limits;
+#[path = "gate/owners.rs"]
+mod owners;
 #[path = "gate/rates.rs"]
 mod rates;
 #[path = "gate/turns.rs"]
 mod turns;
+#[path = "gate/warmup.rs"]
+mod warmup;
 #[path = "gate/world.rs"]
 mod world;
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use peakpost::gate::{Ask, Config};
+use peakpost::gate::{Ask, Config, Flow, Scoped};
 use peakpost::job::Lane;
 
 const fn ms(n: u64) -> Duration {
@@ -25,15 +39,29 @@ const fn ms(n: u64) -> Duration {
 /// A gate's configuration as operators have it, but for its limits and slots.
 fn config(limits: &[&str], concurrency: u32) -> Config {
     let limits = limits.iter().map(|text| text.parse().unwrap_or_else(|fault| panic!("{fault}"))).collect();
-    Config { limits, concurrency, reserve: 0.2, jitter: ms(50), weight: 9 }
+    Config {
+        limits,
+        senders: Scoped::default(),
+        tenants: Scoped::default(),
+        concurrency,
+        reserve: 0.2,
+        jitter: ms(50),
+        weight: 9,
+        tenant_weights: HashMap::new(),
+        warm_up: None,
+    }
+}
+
+fn flow(tenant: &str, sender: &str) -> Arc<Flow> {
+    Arc::new(Flow { tenant: tenant.into(), sender: sender.into() })
 }
 
 /// An ask for single sends: one message each.
 fn singles(shard: usize, lane: Lane, n: u32) -> Ask {
-    Ask { shard, lane, requests: n, messages: n, per_request: 1 }
+    Ask { shard, lane, flow: flow("acme", ""), requests: n, messages: n, per_request: 1 }
 }
 
 /// An ask for one request with many messages.
 fn batch(shard: usize, lane: Lane, messages: u32) -> Ask {
-    Ask { shard, lane, requests: 1, messages, per_request: 1000 }
+    Ask { requests: 1, messages, per_request: 1000, ..singles(shard, lane, 1) }
 }

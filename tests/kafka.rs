@@ -14,6 +14,8 @@ mod support;
 mod age;
 #[path = "kafka_suite/blocked.rs"]
 mod blocked;
+#[path = "kafka_suite/carried.rs"]
+mod carried;
 #[path = "kafka_suite/enqueue.rs"]
 mod enqueue;
 #[path = "kafka_suite/instances.rs"]
@@ -36,3 +38,5 @@ mod topics;
 mod twice;
 #[path = "kafka_suite/vendor.rs"]
 mod vendor;
+#[path = "kafka_suite/warm_up.rs"]
+mod warm_up;

@@ -22,6 +22,9 @@ fn touched() -> Metrics {
     m.lane_head_age.with_label_values(&["mail", "marketing", "0"]).set(1.0);
     m.gate_granted.with_label_values(&["mail", "requests"]).inc();
     m.gate_rate.with_label_values(&["mail", "requests", "600 requests/s"]).set(1.0);
+    m.gate_share.with_label_values(&["mail"]).set(1.0);
+    m.gate_changes.with_label_values(&["mail", "share"]).inc();
+    m.spilled.with_label_values(&["mail"]).inc();
     m.gate_wait.with_label_values(&["mail", "marketing"]).observe(1.0);
     m.gate_stopped.with_label_values(&["mail"]).set(1.0);
     m.vendor_latency.with_label_values(&["mail"]).observe(1.0);
@@ -122,8 +125,10 @@ fn names_follow_the_conventions() {
 /// Labels come from closed sets and the configuration only; a new one is a question to ask.
 #[test]
 fn labels_are_of_a_closed_set() {
-    const KNOWN: &[&str] =
-        &["lane", "limit", "outcome", "provider", "reason", "result", "shard", "source", "unit", "verdict", "version"];
+    const KNOWN: &[&str] = &[
+        "factor", "lane", "limit", "outcome", "provider", "reason", "result", "shard", "source", "unit", "verdict",
+        "version",
+    ];
     for (name, m) in shown(&touched().render()) {
         let unknown: Vec<_> = m.labels.iter().filter(|label| !KNOWN.contains(&label.as_str())).collect();
         assert!(unknown.is_empty(), "`{name}` has {unknown:?}; hint: never a recipient, a job id or a vendor's words");

@@ -145,3 +145,35 @@ fn failures_tell_no_recipient_and_no_secret() {
     }
     world.finish();
 }
+
+/// SIGHUP reads the file again: limits change at once, a wrong file changes nothing, and what must wait is told.
+#[test]
+fn a_reload_changes_limits_and_nothing_else() {
+    let world = World::embedded("reload");
+    let with = |hook: &'static str| Settings { hook, ..Settings::default() };
+    let daemon = Daemon::ready(&world, "daemon", &with("400 requests/s"));
+    let rate = |limit: &str| daemon.metric("peakpost_gate_rate", &["provider=\"hook\"", &format!("limit=\"{limit}\"")]);
+    let all_homes = || (daemon.metric("peakpost_gate_share", &["provider=\"hook\""]) > 0.99).then_some(());
+    until(PATIENCE, "the gate knows of its homes", all_homes, || daemon.child.last_words());
+    let before = rate("400 requests/s");
+    assert!(before > 200.0, "a rate to begin with: {before}");
+    let reload = |settings: &Settings, says: &str| {
+        let seen = daemon.child.output().len();
+        world.configure("daemon", settings);
+        daemon.child.signal("HUP");
+        let said = || daemon.child.output()[seen..].contains(says).then_some(());
+        until(PATIENCE, &format!("the log says `{says}`"), said, || daemon.child.last_words());
+    };
+    reload(&with("800 requests/s"), "limits read again provider=\"hook\"");
+    let doubled = || (rate("800 requests/s") > before * 1.8).then_some(());
+    until(PATIENCE, "peakpost_gate_rate follows", doubled, || daemon.child.last_words());
+    assert!(rate("400 requests/s") < 1.0, "the old limit is shown no more");
+    let rate_now = rate("800 requests/s");
+    reload(&with("800/s"), "`800/s` is not a limit");
+    reload(&with("2 requests/s"), "its limits stay as they were provider=\"hook\"");
+    let group = Settings { kafka: "first_start = \"latest\"", ..with("800 requests/s") };
+    reload(&group, "changes beyond limits and weights wait for a restart sections=\"kafka\"");
+    assert!((rate("800 requests/s") - rate_now).abs() < 0.1, "nothing else has changed it");
+    daemon.stop();
+    world.finish();
+}

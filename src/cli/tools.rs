@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{Schema, Stop, load, runtime};
+use crate::app::limits;
 use crate::config::Config;
 use crate::job::Lane;
+use crate::observe::Clock;
 
 #[expect(clippy::print_stdout, reason = "the command's result")]
 pub(super) fn schema(what: Schema) {
@@ -42,6 +44,7 @@ pub(super) fn check(file: Option<&Path>, topics: bool) -> Result<ExitCode, Stop>
 /// What a configuration comes to.
 fn describe(config: &Config) -> String {
     use std::fmt::Write as _;
+    let clock = Clock::default();
     let mut out = String::new();
     let intake = &config.intake;
     let sources = usize::from(config.topics.partitions) * Lane::ALL.len();
@@ -72,6 +75,10 @@ fn describe(config: &Config) -> String {
         let limits: Vec<String> = provider.gate.limits.iter().map(ToString::to_string).collect();
         let limits = if limits.is_empty() { "no limit".to_owned() } else { limits.join(", ") };
         line(format!("provider {}: {limits}; {} requests at a time", provider.name, provider.gate.concurrency));
+        let (now, wall) = (clock.mono(), clock.wall());
+        for limit in limits::describe(&provider.name, &provider.gate, config.topics.partitions, now, wall) {
+            line(format!("  {limit}"));
+        }
     }
     if config.providers.is_empty() {
         line("provider: none (`run` needs one)".to_owned());
@@ -79,7 +86,8 @@ fn describe(config: &Config) -> String {
     for route in &config.rules.routes.0 {
         let tenant = route.tenant.as_deref().unwrap_or("any tenant");
         let lane = route.lane.map_or("any lane", Lane::as_str);
-        line(format!("route: {}, {tenant}, {lane} -> {}", route.channel, config.providers[route.provider].name));
+        let providers: Vec<&str> = route.providers.iter().map(|id| config.providers[*id].name.as_str()).collect();
+        line(format!("route: {}, {tenant}, {lane} -> {}", route.channel, providers.join(", then ")));
     }
     out
 }

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::fixed::Fixed;
 use super::raw::{Provider, Raw, Route};
-use super::{Config, Faults, ProviderConfig, quantity};
+use super::{Config, Faults, ProviderConfig, limits, provider, quantity};
 use crate::intake::topics::Plan;
 use crate::intake::{self, FirstStart};
 use crate::job::source::Tiers;
@@ -15,41 +16,37 @@ use crate::job::topic::Topics;
 use crate::job::{Channel, Lane};
 use crate::observe::logs;
 use crate::provider::secret::Secret;
-use crate::provider::wire::WireConfig;
-use crate::provider::{Kind, sendgrid, twilio, webhook};
 use crate::route::{self, Routes};
-use crate::{dispatch, gate, policy, retry, settle};
-
-/// The longest that outcomes may take to become durable for the drain to count on it.
-const SETTLE_TIME: Duration = Duration::from_secs(5);
+use crate::{dispatch, policy, retry, settle};
 
 /// A lane's `max_age` below this would drop jobs that merely wait their turn.
 const MAX_AGE_LEAST: Duration = Duration::from_secs(60);
 
 /// Collects faults and goes on with a stand-in value.
 #[derive(Default)]
-struct Collected(Vec<String>);
+pub(super) struct Collected(pub(super) Vec<String>);
 
 impl Collected {
-    fn or<T>(&mut self, result: Result<T, String>, stand_in: T) -> T {
+    pub(super) fn or<T>(&mut self, result: Result<T, String>, stand_in: T) -> T {
         result.unwrap_or_else(|fault| {
             self.0.push(fault);
             stand_in
         })
     }
 
-    fn duration(&mut self, key: &str, token: &str) -> Duration {
+    pub(super) fn duration(&mut self, key: &str, token: &str) -> Duration {
         self.or(quantity::duration(key, token), Duration::from_secs(1))
     }
 
-    fn must(&mut self, holds: bool, fault: impl FnOnce() -> String) {
+    pub(super) fn must(&mut self, holds: bool, fault: impl FnOnce() -> String) {
         if !holds {
             self.0.push(fault());
         }
     }
 }
 
-pub(super) fn build(raw: Raw) -> Result<Config, Faults> {
+/// `fixed` is what the file says beyond what a reload takes over.
+pub(super) fn build(raw: Raw, fixed: Fixed) -> Result<Config, Faults> {
     let mut c = Collected::default();
     let client = client(&mut c, &raw);
     let providers: Vec<String> = raw.providers.iter().map(|p| p.name.clone()).collect();
@@ -82,8 +79,9 @@ pub(super) fn build(raw: Raw) -> Result<Config, Faults> {
     let tiers = tiers(&mut c, &raw.delay.tiers);
     let rules = rules(&mut c, &raw, tiers);
     relations(&mut c, &raw, &intake);
+    limits::check_weights(&mut c, &raw);
     let providers: Vec<ProviderConfig> =
-        raw.providers.iter().filter_map(|p| provider(&mut c, p, &raw, &intake)).collect();
+        raw.providers.iter().filter_map(|p| provider::provider(&mut c, p, &raw, &intake)).collect();
     let config = Config {
         topics,
         intake,
@@ -94,6 +92,7 @@ pub(super) fn build(raw: Raw) -> Result<Config, Faults> {
         ops,
         log: logs::Config { format, filter: raw.log.filter },
         embedded: raw.kafka.embedded,
+        fixed,
     };
     if c.0.is_empty() { Ok(config) } else { Err(Faults(c.0)) }
 }
@@ -257,139 +256,44 @@ fn rules(c: &mut Collected, raw: &Raw, tiers: Tiers) -> dispatch::Rules {
 }
 
 fn route(c: &mut Collected, r: &Route, providers: &[Provider]) -> Option<route::Route> {
-    let Some(id) = providers.iter().position(|p| p.name == r.provider) else {
-        c.0.push(format!("routes: provider \"{}\" is not configured", r.provider));
-        return None;
-    };
-    let carries = match providers[id].kind.as_str() {
-        "sendgrid" => r.channel == Channel::Email,
-        "twilio" => r.channel == Channel::Sms,
-        _ => r.channel == Channel::Webhook || providers[id].url.is_some(),
-    };
-    c.must(carries, || {
-        format!(
-            "routes: provider \"{}\" ({}) cannot carry {}; hint: a webhook provider with `url` can",
-            r.provider, providers[id].kind, r.channel
-        )
-    });
-    Some(route::Route { channel: r.channel, tenant: r.tenant.clone(), lane: r.lane, provider: id })
-}
-
-fn provider(c: &mut Collected, p: &Provider, raw: &Raw, intake: &intake::Config) -> Option<ProviderConfig> {
-    let at = |key: &str| format!("providers \"{}\": {key}", p.name);
-    let name_ok = (1..=64).contains(&p.name.len())
-        && p.name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    c.must(name_ok, || at("the name has letters, digits, `.`, `_`, `-`, at most 64"));
-    c.must(raw.providers.iter().filter(|other| other.name == p.name).count() == 1, || at("the name is used twice"));
-    c.must((2..=10_000).contains(&p.concurrency), || {
-        at("concurrency must be 2 to 10000 (one slot is always kept for transactional)")
-    });
-    let mut time =
-        |key: &str, token: &Option<String>, default: &str| c.duration(&at(key), token.as_deref().unwrap_or(default));
-    let connect_timeout = time("connect_timeout", &p.connect_timeout, "3s");
-    let request_timeout = time("request_timeout", &p.request_timeout, "10s");
-    let jitter = time("jitter", &p.jitter, "50ms");
-    c.must(request_timeout + SETTLE_TIME < intake.drain, || {
-        at(&format!(
-            "request_timeout {request_timeout:?} + {SETTLE_TIME:?} to settle must be less than intake.drain {:?}",
-            intake.drain
-        ))
-    });
-    c.must(connect_timeout <= request_timeout, || at("connect_timeout must not be longer than request_timeout"));
-    let mut limits = Vec::new();
-    for text in &p.limits {
-        match text.parse::<gate::limit::Limit>() {
-            Ok(limit) => limits.push(limit),
-            Err(fault) => c.0.push(at(&fault)),
-        }
-    }
-    let kind = match kind(p) {
-        Ok(kind) => kind,
-        Err(fault) => {
-            c.0.push(at(&fault));
+    let names = match (&r.provider, &r.providers) {
+        (Some(one), None) => std::slice::from_ref(one),
+        (None, Some(several)) if !several.is_empty() => several.as_slice(),
+        _ => {
+            let hint = "`provider = \"a\"`, or `providers = [\"a\", \"b\"]` with the preferred one first";
+            c.0.push(format!(
+                "routes: a route of {} needs `provider` or `providers`, one of them; hint: {hint}",
+                r.channel
+            ));
             return None;
         }
     };
-    let priority = &raw.lanes.transactional;
-    let gate = gate::Config {
-        limits,
-        concurrency: p.concurrency.max(2),
-        reserve: priority.reserve.clamp(0.0, 0.9),
-        jitter,
-        weight: priority.weight,
-    };
-    let wire = WireConfig {
-        connect_timeout,
-        request_timeout,
-        idle_connections: p.concurrency as usize,
-        allow_hosts: allow_hosts(p),
-    };
-    Some(ProviderConfig { name: p.name.clone(), kind, wire, gate })
-}
-
-/// Hosts that may be reached although they are private: those listed, and the one the operator wrote down himself.
-fn allow_hosts(p: &Provider) -> Vec<String> {
-    let own = [&p.base_url, &p.url].into_iter().flatten().filter_map(|text| url::Url::parse(text).ok());
-    let own = own.filter_map(|url| url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()));
-    p.allow_hosts.iter().cloned().chain(own).collect()
-}
-
-fn kind(p: &Provider) -> Result<Kind, String> {
-    let given = [
-        ("base_url", p.base_url.is_some()),
-        ("url", p.url.is_some()),
-        ("key", p.key.is_some()),
-        ("secret", p.secret.is_some()),
-        ("account_sid", p.account_sid.is_some()),
-        ("user", p.user.is_some()),
-        ("password", p.password.is_some()),
-        ("batch_max", p.batch_max.is_some()),
-    ];
-    let known: &[&str] = match p.kind.as_str() {
-        "webhook" => &["url", "secret"],
-        "sendgrid" => &["base_url", "key", "batch_max"],
-        "twilio" => &["base_url", "account_sid", "user", "password"],
-        other => return Err(format!("kind \"{other}\" is not known; hint: webhook, sendgrid or twilio")),
-    };
-    if let Some((key, _)) = given.iter().find(|(key, given)| *given && !known.contains(key)) {
-        return Err(format!("`{key}` means nothing for kind \"{}\"; it takes {}", p.kind, known.join(", ")));
+    let mut ids = Vec::new();
+    for name in names {
+        let Some(id) = providers.iter().position(|p| p.name == *name) else {
+            c.0.push(format!("routes: provider \"{name}\" is not configured"));
+            continue;
+        };
+        c.must(!ids.contains(&id), || {
+            format!("routes: provider \"{name}\" is named twice in a route of {}", r.channel)
+        });
+        ids.push(id);
+        let carries = match providers[id].kind.as_str() {
+            "sendgrid" => r.channel == Channel::Email,
+            "twilio" => r.channel == Channel::Sms,
+            _ => r.channel == Channel::Webhook || providers[id].url.is_some(),
+        };
+        c.must(carries, || {
+            format!(
+                "routes: provider \"{name}\" ({}) cannot carry {}; hint: a webhook provider with `url` can",
+                providers[id].kind, r.channel
+            )
+        });
     }
-    let need = |key: &str, value: &Option<String>| value.clone().ok_or_else(|| format!("`{key}` is missing"));
-    let secret =
-        |key: &str, value: &Option<String>| Secret::resolve(&need(key, value)?).map_err(|e| format!("`{key}`: {e}"));
-    let base = |default: &str| safe_base(p.base_url.as_deref().unwrap_or(default));
-    match p.kind.as_str() {
-        "webhook" => {
-            let url = p.url.as_deref().map(safe_base).transpose()?;
-            webhook::Webhook::new(secret("secret", &p.secret)?.expose(), url).map(Kind::Webhook)
-        }
-        "sendgrid" => sendgrid::SendGrid::new(sendgrid::Config {
-            base_url: base("https://api.sendgrid.com")?,
-            key: secret("key", &p.key)?,
-            batch_max: p.batch_max.unwrap_or(1000),
-        })
-        .map(Kind::SendGrid),
-        _ => {
-            let account_sid = need("account_sid", &p.account_sid)?;
-            twilio::Twilio::new(twilio::Config {
-                base_url: base("https://api.twilio.com")?,
-                user: p.user.clone().unwrap_or_else(|| account_sid.clone()),
-                account_sid,
-                password: secret("password", &p.password)?,
-            })
-            .map(Kind::Twilio)
-        }
-    }
-}
-
-/// An https address, or http on loopback: credentials must not travel in the clear.
-fn safe_base(text: &str) -> Result<String, String> {
-    let url = url::Url::parse(text).map_err(|e| format!("`{text}` is not a URL: {e}"))?;
-    let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    match url.scheme() {
-        "https" => {}
-        "http" if loopback => {}
-        _ => return Err(format!("`{text}` must be https (http only on loopback)")),
-    }
-    Ok(text.trim_end_matches('/').to_owned())
+    (!ids.is_empty()).then(|| route::Route {
+        channel: r.channel,
+        tenant: r.tenant.clone(),
+        lane: r.lane,
+        providers: ids,
+    })
 }

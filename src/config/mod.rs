@@ -5,6 +5,9 @@
 //! Must not know: how any room uses its part.
 
 mod build;
+mod fixed;
+mod limits;
+mod provider;
 mod quantity;
 mod raw;
 
@@ -13,6 +16,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::{Table, Value};
+
+pub use fixed::Fixed;
 
 use crate::intake::topics::Plan;
 use crate::observe::logs;
@@ -48,6 +53,8 @@ pub struct Config {
     pub log: logs::Config,
     /// The broker is the embedded one: checks it cannot answer are left out.
     pub embedded: bool,
+    /// What holds until a restart.
+    pub fixed: Fixed,
 }
 
 /// One provider's configuration.
@@ -105,7 +112,7 @@ impl Config {
         // Through text once more, so that errors show the line they mean.
         let merged = toml::to_string(&table).map_err(|e| one(e.to_string()))?;
         let raw: raw::Raw = toml::from_str(&merged).map_err(|e| one(format!("configuration: {e}")))?;
-        build::build(raw)
+        build::build(raw, Fixed::of(&table))
     }
 }
 

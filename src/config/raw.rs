@@ -119,6 +119,7 @@ pub(super) struct Tenant {
     pub(super) from: Vec<String>,
     #[serde(default)]
     pub(super) marketing_without_unsubscribe: bool,
+    pub(super) weight: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,6 +153,11 @@ pub(super) struct Provider {
     pub(super) name: String,
     pub(super) kind: String,
     pub(super) limits: Vec<String>,
+    #[serde(default)]
+    pub(super) senders: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub(super) tenants: BTreeMap<String, Vec<String>>,
+    pub(super) warm_up: Option<WarmUp>,
     pub(super) concurrency: u32,
     #[serde(default)]
     pub(super) allow_hosts: Vec<String>,
@@ -174,5 +180,17 @@ pub(super) struct Route {
     pub(super) channel: Channel,
     pub(super) tenant: Option<String>,
     pub(super) lane: Option<Lane>,
-    pub(super) provider: String,
+    pub(super) provider: Option<String>,
+    pub(super) providers: Option<Vec<String>>,
+}
+
+/// Days as a list, or as growth.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WarmUp {
+    pub(super) start: String,
+    pub(super) days: Option<Vec<u32>>,
+    pub(super) first: Option<u32>,
+    pub(super) factor: Option<f64>,
+    pub(super) until: Option<u32>,
 }

@@ -337,6 +337,7 @@ impl Shard {
                 job.way.failures = job.way.failures.saturating_add(u16::from(counted));
                 job.way.unsure |= matches!(verdict, Verdict::Ambiguous(_));
                 job.way.last_error = Some(code.as_str().into());
+                self.remember(provider, &mut job);
                 // A time that the vendor names is never shortened by a tier.
                 let tiers = &self.ctx.rules.tiers;
                 let after = match verdict {

@@ -121,8 +121,14 @@ impl Shard {
         let tiers = &self.ctx.rules.tiers;
         let tier = tiers.nearest(wait).unwrap_or(0);
         let ms = i64::try_from(tiers.wait(tier).as_millis()).unwrap_or(i64::MAX);
-        let due = Some(Wall(now.wall.0.saturating_add(ms)));
-        Deferral { to: Source::Delay(job.lane, tier), due, home: job.receipt.source().home }
+        let (to, home) = (Source::Delay(job.lane, tier), job.receipt.source().home);
+        Deferral { to, home, due: Some(Wall(now.wall.0.saturating_add(ms))) }
+    }
+
+    /// Another home carries this job: it goes on there, in its provider's hold.
+    pub(super) fn hand_to(&mut self, home: Home, provider: ProviderId, job: Job, now: Now) {
+        let deferral = Deferral { to: hold(job.lane, provider), home, due: None };
+        self.defer(job, deferral, Reason::Carried, Some(provider), now);
     }
 
     /// Puts a job back into Kafka, unless its home has gone: its next owner reads it again anyway.
@@ -237,13 +243,17 @@ impl Shard {
         for job in gone {
             let (home, source) = place(&job);
             self.aside.moved(self.partition(home, source), provider, 1);
-            let hold = Source::Hold(job.lane, u16::try_from(provider).unwrap_or(u16::MAX));
-            self.defer(job, Deferral { to: hold, due: None, home }, Reason::ProviderBusy, Some(provider), now);
+            let deferral = Deferral { to: hold(job.lane, provider), home, due: None };
+            self.defer(job, deferral, Reason::ProviderBusy, Some(provider), now);
         }
         for key in self.vanished_halves(provider) {
             self.half_ended(provider, key, now);
         }
     }
+}
+
+fn hold(lane: Lane, provider: ProviderId) -> Source {
+    Source::Hold(lane, u16::try_from(provider).unwrap_or(u16::MAX))
 }
 
 fn order_key(job: &Job) -> Option<OrderKey> {

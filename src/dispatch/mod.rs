@@ -5,7 +5,9 @@
 //! Must not know: Kafka, vendors' formats, how limits are kept.
 
 mod attempt;
+mod carrier;
 mod defer;
+mod enter;
 mod gatekeeper;
 mod line;
 mod redeem;
@@ -20,10 +22,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::gate;
-use crate::job::Lane;
 use crate::job::source::{Layout, Tiers};
+use crate::job::{Home, Lane};
 use crate::lane::inbox::ToShard;
 use crate::ledger::ownership::Ownership;
+use crate::ledger::usage::Opened;
 use crate::observe::{Clock, Metrics};
 use crate::policy;
 use crate::provider::Kind;
@@ -32,7 +35,7 @@ use crate::retry;
 use crate::route::Routes;
 use crate::settle::Settler;
 
-pub use gatekeeper::{Granted, PermitLog};
+pub use gatekeeper::{GateHandle, Granted, PermitLog};
 
 /// One provider, ready to be used.
 #[derive(Debug)]
@@ -45,6 +48,14 @@ pub struct Provider {
     pub wire: Wire,
     /// Its limits.
     pub gate: gate::Config,
+}
+
+impl Provider {
+    /// Whether some of its limits are budgets, of which `usage` must be read before a home is opened.
+    #[must_use]
+    pub fn keeps_budgets(&self) -> bool {
+        gatekeeper::keeps_budgets(&self.gate)
+    }
 }
 
 /// The rules by which jobs are sent.
@@ -68,6 +79,10 @@ pub struct Parts {
     pub providers: Vec<Provider>,
     /// Rules.
     pub rules: Rules,
+    /// Homes over all instances.
+    pub homes: Home,
+    /// What `usage` says of homes that are being opened; `None`: nobody keeps a budget.
+    pub opened: Option<mpsc::Receiver<Opened>>,
     /// Shard tasks.
     pub shards: usize,
     /// Seed of the jitter.
@@ -88,6 +103,8 @@ pub struct Parts {
 pub struct Dispatch {
     /// One inbox per shard. Dropping them lets the shards end once nothing is out.
     pub shards: Vec<mpsc::Sender<ToShard>>,
+    /// One per provider, in the order of their ids.
+    pub gates: Vec<GateHandle>,
     /// Ends with the last shard; a task that panics shows here.
     pub tasks: JoinSet<()>,
 }
@@ -95,35 +112,60 @@ pub struct Dispatch {
 /// Batches on their way to one shard.
 const INBOX: usize = 256;
 
+/// Most requests that a provider may be configured to have at a time.
+pub const CONCURRENCY_MAX: u32 = 10_000;
+
 /// A provider as the shards see it.
 struct Desk {
     provider: Provider,
     gate: mpsc::Sender<gatekeeper::ToGate>,
     stop: stop::StopLine,
+    carrier: carrier::Carrier,
+    /// By lane: its warm-up takes nothing new before this.
+    spilled: [stop::StopLine; 2],
+    /// By lane: when it will take more, as was told last.
+    spill_told: [stop::StopLine; 2],
 }
 
 /// Starts gates and shards. Must be called within a tokio runtime.
 #[must_use]
 pub fn start(parts: Parts) -> Dispatch {
-    let Parts { providers, rules, shards, seed, ownership, settler, metrics, clock, permit_log } = parts;
+    let Parts { providers, rules, homes, opened, shards, seed, ownership, settler, metrics, clock, permit_log } = parts;
     let now = clock.mono();
     let mut tasks = JoinSet::new();
-    // Answers to one shard: a grant per provider and lane, and a reply per slot. They always find room, so
-    // neither a gate nor a reply ever waits for a shard.
-    let slots: u32 = providers.iter().map(|p| p.gate.concurrency).sum();
-    let room = slots as usize + providers.len() * 4 + 16;
+    // Answers to one shard: as many as it has asks out, and a reply per slot, of which a reload may make more. They
+    // always find room, so neither a gate nor a reply ever waits for a shard.
+    let room = providers.len() * (CONCURRENCY_MAX as usize + 2 * line::ASKS_MAX) + 16;
     let (event_tx, event_rx): (Vec<_>, Vec<_>) = (0..shards).map(|_| mpsc::channel(room)).unzip();
+    let reads_usage = opened.is_some();
+    let common = gatekeeper::Common {
+        shards: event_tx.clone(),
+        ownership: Arc::clone(&ownership),
+        settler: settler.clone(),
+        metrics: metrics.clone(),
+        permit_log,
+        homes,
+        reads_usage,
+        seed,
+    };
+    let mut gates = Vec::new();
     let desks: Arc<[Desk]> = providers
         .into_iter()
         .enumerate()
         .map(|(id, provider)| {
-            let (gate, asks) = mpsc::channel(shards * 8 + slots as usize);
-            let keeper =
-                gatekeeper::Gatekeeper::new(id, &provider, now, event_tx.clone(), &metrics, permit_log.clone());
+            let (gate, asks) = mpsc::channel(shards * 8 + provider.gate.concurrency as usize);
+            let keeper = gatekeeper::Gatekeeper::new(id, &provider, common.clone(), now);
             tasks.spawn(keeper.run(asks, clock.clone()));
-            Desk { provider, gate, stop: stop::StopLine::new(now) }
+            gates.push(GateHandle::new(&provider, &gate, homes, reads_usage));
+            let line = || stop::StopLine::new(now);
+            let carrier = carrier::Carrier::new(&provider.gate, &provider.name, homes);
+            let (spilled, spill_told) = ([line(), line()], [line(), line()]);
+            Desk { provider, gate, stop: line(), carrier, spilled, spill_told }
         })
         .collect();
+    if let Some(opened) = opened {
+        tasks.spawn(pass_on(opened, desks.iter().map(|desk| desk.gate.clone()).collect()));
+    }
     for lane in Lane::ALL {
         let age = rules.policy.max_age[lane.index()].as_secs_f64();
         metrics.lane_max_age.with_label_values(&[lane.as_str()]).set(age);
@@ -142,6 +184,7 @@ pub fn start(parts: Parts) -> Dispatch {
             desks: Arc::clone(&desks),
             rules: Arc::clone(&rules),
             layout,
+            homes,
             ownership: Arc::clone(&ownership),
             settler: settler.clone(),
             metrics: metrics.clone(),
@@ -150,7 +193,19 @@ pub fn start(parts: Parts) -> Dispatch {
         };
         tasks.spawn(shard::Shard::new(ctx, seed.wrapping_add(id as u64)).run(inbox, events));
     }
-    Dispatch { shards: inboxes, tasks }
+    Dispatch { shards: inboxes, gates, tasks }
+}
+
+/// Tells every gate what `usage` says of each home that is being opened.
+async fn pass_on(mut opened: mpsc::Receiver<Opened>, gates: Vec<mpsc::Sender<gatekeeper::ToGate>>) {
+    while let Some(opened) = opened.recv().await {
+        let opened = Arc::new(opened);
+        for gate in &gates {
+            if gate.send(gatekeeper::ToGate::Opened(Arc::clone(&opened))).await.is_err() {
+                tracing::debug!(target: "peakpost::dispatch", "a gate has ended");
+            }
+        }
+    }
 }
 
 /// The time of one turn of a shard.

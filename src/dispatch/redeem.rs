@@ -9,10 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::shard::{Shard, waiting_since};
 use super::{Now, attempt};
-use crate::gate::SendPermit;
+use crate::gate::{Flow, SendPermit};
 use crate::job::receipt::Why;
 use crate::job::{Job, Lane, field};
 use crate::lane::Fit;
+use crate::lane::flows::FlowId;
 use crate::ledger::ownership::Standing;
 use crate::observe::failpoint::failpoint;
 use crate::outcome::{Code, Kind, Outcome, Reason, Said};
@@ -24,15 +25,18 @@ use crate::route::ProviderId;
 const LEASE_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 impl Shard {
-    /// Uses a permit as far as it goes; gives back the slots of requests that were not made.
-    pub(super) fn redeem(&mut self, provider: ProviderId, permit: &SendPermit, now: Now) {
+    /// Uses a flow's permit as far as it goes; gives back the slots of requests that were not made.
+    pub(super) fn redeem(&mut self, provider: ProviderId, flow: &Flow, permit: &SendPermit, now: Now) {
         let lane = permit.lane();
-        self.lines[provider].asked[lane.index()] = false;
+        // It is there as long as its ask is out.
+        let Some(id) = self.lines[provider].find(flow) else {
+            return self.release(provider, lane, permit.requests());
+        };
         let late = now.mono > permit.deadline() || self.ctx.desks[provider].stop.is_stopped(now.mono);
         let mut requests = permit.requests();
         let mut messages = permit.messages() as usize;
         while !late && requests > 0 && messages > 0 && self.hold_until.is_none_or(|until| until <= now.mono) {
-            let Some((key, batch)) = self.form(provider, lane, messages, now) else { break };
+            let Some((key, batch)) = self.form(provider, id, lane, messages, now) else { break };
             requests -= 1;
             messages -= batch.len();
             let admitted: Vec<Job> = batch.into_iter().filter_map(|job| self.admit(provider, key, job, now)).collect();
@@ -43,6 +47,7 @@ impl Shard {
                 self.release(provider, lane, 1);
             }
         }
+        self.lines[provider].answered(id, lane);
         self.release(provider, lane, requests);
     }
 
@@ -52,13 +57,20 @@ impl Shard {
         self.lines[provider].budget.spend(u32::try_from(unsure).unwrap_or(u32::MAX));
     }
 
-    /// Takes the next batch, of at most `messages` jobs. `None`: nobody is left.
-    fn form(&mut self, provider: ProviderId, lane: Lane, messages: usize, now: Now) -> Option<(u64, Vec<Job>)> {
+    /// Takes the next batch of a flow, of at most `messages` jobs. `None`: nobody is left.
+    fn form(
+        &mut self,
+        provider: ProviderId,
+        flow: FlowId,
+        lane: Lane,
+        messages: usize,
+        now: Now,
+    ) -> Option<(u64, Vec<Job>)> {
         let most = self.ctx.desks[provider].provider.kind.batch_max().min(messages);
         let (mut taken, mut bytes, mut addresses) = (Vec::new(), 0, HashSet::new());
         let mut count = 0;
         let line = &mut self.lines[provider];
-        let key = line.take(lane, &mut taken, now.mono, |job: &Job| {
+        let key = line.take(flow, lane, &mut taken, now.mono, |job: &Job| {
             let size = job.bytes().len();
             if count == most || bytes + size > MAX_BATCH_BYTES {
                 return Fit::Full;

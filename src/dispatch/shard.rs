@@ -18,9 +18,8 @@ use super::attempt::Flight;
 use super::defer::{Crowd, OrderKey};
 use super::gatekeeper::ToGate;
 use super::line::Line;
-use super::split::shared_key;
 use super::{Desk, Now, Rules};
-use crate::gate::{Ask, REQUESTS_MAX, SendPermit};
+use crate::gate::{Ask, Flow, REQUESTS_MAX, SendPermit};
 use crate::job::receipt::{Abandoned, Why};
 use crate::job::source::Layout;
 use crate::job::{Home, Job, Lane, Malformed, Wall, field};
@@ -30,8 +29,7 @@ use crate::lane::inbox::ToShard;
 use crate::lane::order::Order;
 use crate::ledger::ownership::Ownership;
 use crate::observe::{Clock, Metrics};
-use crate::outcome::{Kind, Outcome, Reason};
-use crate::policy::Decision;
+use crate::outcome::Outcome;
 use crate::provider::Reply;
 use crate::provider::wire::WireError;
 use crate::route::ProviderId;
@@ -44,8 +42,21 @@ pub(super) enum Event {
     Granted {
         /// By whom.
         provider: ProviderId,
+        /// To whose jobs.
+        flow: Arc<Flow>,
         /// How much.
         permit: SendPermit,
+    },
+    /// No leave: the warm-up's cap is spent.
+    Spilled {
+        /// Whose.
+        provider: ProviderId,
+        /// In which lane.
+        lane: Lane,
+        /// Who asked.
+        flow: Arc<Flow>,
+        /// Until then.
+        until: Instant,
     },
     /// A request has ended.
     Landed {
@@ -62,6 +73,7 @@ pub(super) struct Context {
     pub(super) desks: Arc<[Desk]>,
     pub(super) rules: Arc<Rules>,
     pub(super) layout: Layout,
+    pub(super) homes: Home,
     pub(super) ownership: Arc<Ownership>,
     pub(super) settler: Settler,
     pub(super) metrics: Metrics,
@@ -139,7 +151,8 @@ impl Shard {
             let now = Now { mono: self.ctx.clock.mono(), wall: self.ctx.clock.wall() };
             for event in heard.drain(..) {
                 match event {
-                    Event::Granted { provider, permit } => self.redeem(provider, &permit, now),
+                    Event::Granted { provider, flow, permit } => self.redeem(provider, &flow, &permit, now),
+                    Event::Spilled { provider, lane, flow, until } => self.spilled(provider, lane, &flow, until, now),
                     Event::Landed { flight, result } => self.landed(flight, &result, now),
                 }
             }
@@ -177,49 +190,25 @@ impl Shard {
         [self.waiting.next_due(), self.hold_until].into_iter().flatten().chain(retries).fold(show, Instant::min)
     }
 
-    /// A job arrives: rules, route, queue.
-    pub(super) fn enter(&mut self, job: Job, now: Now) {
-        let spec = job.spec();
-        match self.ctx.rules.policy.decide(spec, job.lane, job.enqueued, now.wall) {
-            Decision::Drop(kind, reason) => self.settle(job, Outcome::plain(kind, reason), None, now),
-            Decision::Wait(at) => self.wait_for(job, at, now),
-            Decision::Send => match self.ctx.rules.routes.find(spec.channel, &spec.tenant, job.lane) {
-                Some(provider) => {
-                    let at = job.receipt.source();
-                    self.note_came(at.home, at.from, provider);
-                    self.queue(provider, job, now);
-                }
-                None => self.settle(job, Outcome::plain(Kind::Dead, Reason::NoRoute), None, now),
-            },
-        }
-    }
-
-    fn queue(&mut self, provider: ProviderId, job: Job, now: Now) {
-        let key = shared_key(self.ctx.desks[provider].provider.kind.batch_key(&job));
-        self.lines[provider].push(key, waiting_since(&job, now), job);
-    }
-
-    /// Asks every gate behind which somebody waits and no ask is out.
+    /// Asks the gates for every flow of which somebody waits and no ask is out.
     fn ask(&mut self, now: Now) {
         if self.hold_until.is_some_and(|until| until > now.mono) {
             return;
         }
         self.hold_until = None;
         for (provider, line) in self.lines.iter_mut().enumerate() {
-            let batch_max = self.ctx.desks[provider].provider.kind.batch_max();
+            let desk = &self.ctx.desks[provider];
+            let batch_max = desk.provider.kind.batch_max();
             for lane in Lane::ALL {
-                if line.asked[lane.index()] {
+                if desk.spilled[lane.index()].is_stopped(now.mono) {
                     continue;
                 }
-                let (requests, messages) = line.upcoming(lane, REQUESTS_MAX as usize, batch_max, now.mono);
-                if requests == 0 {
-                    continue;
+                while let Some((flow, next)) = line.next_ask(lane, REQUESTS_MAX as usize, batch_max, now.mono) {
+                    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                    let (requests, messages, per_request) = (count(next.requests), count(next.jobs), count(batch_max));
+                    let ask = Ask { shard: self.ctx.id, lane, flow, requests, messages, per_request };
+                    self.to_gates.push_back((provider, ToGate::Ask(ask)));
                 }
-                line.asked[lane.index()] = true;
-                let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                let (requests, messages, per_request) = (count(requests), count(messages), count(batch_max));
-                let ask = Ask { shard: self.ctx.id, lane, requests, messages, per_request };
-                self.to_gates.push_back((provider, ToGate::Ask(ask)));
             }
         }
     }

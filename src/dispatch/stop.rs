@@ -1,7 +1,7 @@
-//! A provider's stop as every shard sees it at once.
+//! A provider's stop, and the end of its warm-up's cap, as every shard sees it at once.
 //!
 //! Why: the gate hears of a throttled reply a moment after the shard that read it; permits already given out
-//! must not be redeemed in that moment.
+//! must not be redeemed in that moment. What is more than a cap goes elsewhere before it asks in vain.
 //! Must not know: why it stands still.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +18,12 @@ impl StopLine {
         Self { origin, until: AtomicU64::new(0) }
     }
 
-    /// Nothing goes before `until`; a later time extends, an earlier one never shortens.
-    pub(super) fn stop_until(&self, until: Instant) {
+    /// Nothing goes before `until`; a later time extends, an earlier one never shortens. Returns the end of the stop
+    /// before it, if there was one.
+    pub(super) fn stop_until(&self, until: Instant) -> Option<Instant> {
         let nanos = until.saturating_duration_since(self.origin).as_nanos();
-        self.until.fetch_max(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::AcqRel);
+        let before = self.until.fetch_max(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::AcqRel);
+        (before > 0).then(|| self.origin + Duration::from_nanos(before))
     }
 
     pub(super) fn is_stopped(&self, now: Instant) -> bool {

@@ -1,157 +1,211 @@
-//! May I send n to this provider now? One machine per provider: buckets, concurrency, stops, and who waits.
+//! May I send n to this provider now? One machine per provider: limits, concurrency, stops, and who waits.
 //!
-//! Why: a limit that every worker keeps for itself is kept by nobody. One task owns this machine; a shard asks
-//! for up to 64 requests at a time, and gets one permit; what is not used of it is
-//! spent. A permit is all limits or none; a refusal by one leaks nothing of another.
+//! Why: a limit that every worker keeps for itself is kept by nobody. One task owns this machine; a shard asks for up
+//! to 64 requests of one flow at a time, and gets one permit; what is not used of it is spent. A permit is all limits
+//! or none; a refusal by one leaks nothing of another. Several instances share each limit by the homes they own.
 //! Must not know: jobs, vendors, tasks, channels.
 
+mod ask;
 pub mod bucket;
+pub mod budget;
+pub mod carrier;
+mod decide;
 pub mod limit;
+mod purse;
+pub mod report;
+mod scoped;
+mod slots;
+mod turns;
+pub mod usage;
+mod warming;
+pub mod warmup;
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::job::Lane;
-use bucket::Bucket;
-use limit::{Limit, Unit};
-
-/// Longest time between a permit's making and its redemption: less than J, which covers the way to the vendor too.
-pub const PERMIT_LIFE: Duration = Duration::from_millis(20);
-
-/// Most requests in one ask.
-pub const REQUESTS_MAX: u32 = 64;
+use crate::job::{Home, Lane, Wall};
+pub use ask::{Answer, Ask, Flow, PERMIT_LIFE, REQUESTS_MAX, Say, SendPermit};
+use budget::Write;
+use carrier::Scope;
+use limit::Limit;
+use report::{Bound, By, Change, History};
+pub use scoped::Scoped;
+use scoped::{Group, Groups, Terms};
+use slots::Slots;
+use turns::Turns;
+use warming::WarmUp;
 
 /// One provider's limits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Every one of them holds.
+    /// Of the account: every one of them holds.
     pub limits: Vec<Limit>,
+    /// Of its senders.
+    pub senders: Scoped,
+    /// Of its tenants.
+    pub tenants: Scoped,
     /// Requests at the provider at the same time: at least 2 (one is always kept for transactional).
     pub concurrency: u32,
-    /// Share of each bucket's burst and of the concurrency kept for transactional: 0 to 0.9.
+    /// Share of each limit and of the concurrency kept for transactional: 0 to 0.9.
     pub reserve: f64,
     /// How far apart a permit and its arrival at the vendor's door can be.
     pub jitter: Duration,
     /// When both lanes wait: how many permits transactional gets for each of marketing's.
     pub weight: u32,
-}
-
-/// A shard asks for leave to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
-    /// Whose ask it is; comes back with the grant.
-    pub shard: usize,
-    /// In which lane.
-    pub lane: Lane,
-    /// Requests wanted, up to [`REQUESTS_MAX`].
-    pub requests: u32,
-    /// Messages wanted, over all of them.
-    pub messages: u32,
-    /// Most messages that one request carries.
-    pub per_request: u32,
-}
-
-/// Leave to send. Only the gate makes one, and it is needed to reach a provider.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "a permit's units are spent whether it is used or not, its slots must be given back"]
-pub struct SendPermit {
-    lane: Lane,
-    requests: u32,
-    messages: u32,
-    deadline: Instant,
-}
-
-impl SendPermit {
-    /// In which lane.
-    #[must_use]
-    pub fn lane(&self) -> Lane {
-        self.lane
-    }
-
-    /// Requests it allows; each holds one slot until it is given back.
-    #[must_use]
-    pub fn requests(&self) -> u32 {
-        self.requests
-    }
-
-    /// Messages it allows, over all requests.
-    #[must_use]
-    pub fn messages(&self) -> u32 {
-        self.messages
-    }
-
-    /// Not to be redeemed after this.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        self.deadline
-    }
-}
-
-/// An answered ask.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// Whose ask it was.
-    pub shard: usize,
-    /// How long it waited.
-    pub waited: Duration,
-    /// The leave.
-    pub permit: SendPermit,
+    /// What a tenant's turn weighs against another's: 1 to 1,000, 1 where it is not said.
+    pub tenant_weights: HashMap<Box<str>, u32>,
+    /// How many messages a day a new account may send.
+    pub warm_up: Option<warmup::Schedule>,
 }
 
 /// One provider's gate.
 #[derive(Debug)]
 pub struct Gate {
-    buckets: Vec<Bucket>,
+    config: Config,
+    name: Box<str>,
+    /// P.
+    homes: Home,
+    writer: u64,
+    owned: Vec<(Home, u32)>,
+    account: Group,
+    senders: Groups,
+    tenants: Groups,
+    warm_up: Option<WarmUp>,
     slots: Slots,
-    waiting: [VecDeque<(Instant, Ask)>; 2],
+    waiting: [Turns; 2],
     /// Permits given to transactional while marketing waited, since marketing's last turn.
     ahead: u32,
-    weight: u32,
     stopped_until: Option<Instant>,
     origin: Instant,
-}
-
-#[derive(Debug)]
-struct Slots {
-    free: u32,
-    /// What marketing may still take: never more than all but the reserve are marketing's.
-    lendable: u32,
+    /// Of the last write-ahead.
+    tag: u64,
+    /// What is given back of homes that went: to be written with the next turn.
+    last_writes: Vec<Write>,
+    history: History,
 }
 
 impl Gate {
-    /// A gate with empty buckets.
+    /// The gate of a provider that `homes` homes share, none of which is owned yet. `writer`: told apart from every
+    /// other owner's, then and now.
     #[must_use]
-    pub fn new(config: &Config, now: Instant) -> Self {
-        let bucket = |limit: &Limit| Bucket::new(*limit, config.reserve, config.jitter, Duration::ZERO);
-        let reserved = bucket::share(config.concurrency, config.reserve).clamp(1, config.concurrency - 1);
+    pub fn new(config: &Config, name: &str, homes: Home, writer: u64, now: Instant) -> Self {
+        let homes = homes.max(1);
+        let terms = terms(config, name, homes, writer);
+        let groups = |limits: &Scoped, scope: for<'n> fn(&'n str) -> Scope<'n>| {
+            Groups::new(limits, Duration::ZERO, |name, limits| scoped(config, terms, limits, scope(name)))
+        };
         Self {
-            buckets: config.limits.iter().map(bucket).collect(),
-            slots: Slots { free: config.concurrency, lendable: config.concurrency - reserved },
-            waiting: [VecDeque::new(), VecDeque::new()],
+            account: Group::new(&config.limits, Scope::Provider, config.account_carrier(name, homes), terms),
+            senders: groups(&config.senders, |name| Scope::Sender(name)),
+            tenants: groups(&config.tenants, |name| Scope::Tenant(name)),
+            warm_up: config.warm_up.clone().map(|schedule| WarmUp::new(schedule, terms)),
+            slots: Slots::new(config.concurrency, config.reserve),
+            waiting: Default::default(),
             ahead: 0,
-            weight: config.weight.max(1),
             stopped_until: None,
             origin: now,
+            tag: 0,
+            last_writes: Vec::new(),
+            history: History::default(),
+            config: config.clone(),
+            name: name.into(),
+            homes,
+            writer,
+            owned: Vec::new(),
         }
+    }
+
+    fn since_origin(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.origin)
+    }
+
+    /// These homes, in these ownership periods, are owned from now on: every share follows.
+    pub fn homes(&mut self, owned: &[(Home, u32)], now: Instant, wall: Wall) {
+        let before = self.share();
+        self.owned = owned.to_vec();
+        let at = self.since_origin(now);
+        self.account.hold(owned, self.homes, at);
+        self.senders.hold(owned, self.homes, at);
+        self.tenants.hold(owned, self.homes, at);
+        let (mut tag, mut writes) = (self.tag, std::mem::take(&mut self.last_writes));
+        for budget in self.budgets() {
+            budget.homes(owned, &mut tag, &mut writes);
+        }
+        (self.tag, self.last_writes) = (tag, writes);
+        let (held, parts) = self.parts();
+        self.slots.hold(held, parts);
+        let why = format!("{} of {} homes", owned.len(), self.homes);
+        self.history.note(Change::new(wall, By::Share, before, self.share(), why));
+    }
+
+    /// Parts of the account held, of how many.
+    fn parts(&self) -> (u32, u32) {
+        match self.account.carrier {
+            Some(carrier) => (u32::from(self.owned.iter().any(|(home, _)| *home == carrier)), 1),
+            None => (u32::try_from(self.owned.len()).unwrap_or(u32::MAX), u32::from(self.homes)),
+        }
+    }
+
+    /// The part of the account's limits that is this instance's: 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        let (held, parts) = self.parts();
+        f64::from(held) / f64::from(parts)
+    }
+
+    /// A home is being opened; this is what its earlier owners have spent. To be told before the home is owned.
+    pub fn opened(&mut self, home: Home, epoch: u32, records: &[(Vec<u8>, Vec<u8>)], wall: Wall) {
+        for budget in self.budgets() {
+            budget.opened(home, epoch, records, wall);
+        }
+    }
+
+    fn budgets(&mut self) -> impl Iterator<Item = &mut budget::Budget> {
+        let warm_up = self.warm_up.as_mut().map(|warm_up| &mut warm_up.budget);
+        let scoped = self.senders.budgets().chain(self.tenants.budgets());
+        self.account.budgets.iter_mut().chain(scoped).chain(warm_up)
+    }
+
+    /// What was to be written ahead under this tag is durable.
+    pub fn written(&mut self, tag: u64) {
+        for budget in self.budgets() {
+            budget.written(tag);
+        }
+        for lane in &mut self.waiting {
+            lane.unpark_all();
+        }
+    }
+
+    /// Other limits from now on. What goes on under the same unit and window keeps what it has.
+    pub fn reload(&mut self, config: &Config, now: Instant, wall: Wall) {
+        // A limit that went and comes back must not write over its own record.
+        self.writer = self.writer.wrapping_add(1);
+        let mut fresh = Self::new(config, &self.name, self.homes, self.writer, now);
+        let (at, terms) = (self.since_origin(now), terms(config, &self.name, self.homes, self.writer));
+        for (name, from, to) in report::differences(&self.config, config) {
+            self.history.note(Change::new(wall, By::Limit, from, to, format!("reload: {name}")));
+        }
+        self.account.change(fresh.account, terms, at);
+        self.senders.change(fresh.senders, terms, at);
+        self.tenants.change(fresh.tenants, terms, at);
+        self.slots.change(config.concurrency, config.reserve);
+        match (&mut self.warm_up, fresh.warm_up.take()) {
+            (Some(old), Some(new)) => old.schedule = new.schedule,
+            (old, new) => *old = new,
+        }
+        self.config = config.clone();
+        let owned = std::mem::take(&mut self.owned);
+        self.homes(&owned, now, wall);
     }
 
     /// Takes an ask into the queue; `turn` answers it.
     pub fn ask(&mut self, ask: Ask, now: Instant) {
-        self.waiting[ask.lane.index()].push_back((now, ask));
+        self.waiting[ask.lane.index()].push((now, ask));
     }
 
     /// Requests of a permit in `lane` have ended, or were never made.
     pub fn release(&mut self, lane: Lane, requests: u32) {
-        self.slots.free += requests;
-        if lane == Lane::Marketing {
-            self.slots.lendable += requests;
-        }
-    }
-
-    /// Free request slots.
-    #[must_use]
-    pub fn free_slots(&self) -> u32 {
-        self.slots.free
+        self.slots.give_back(lane, requests);
     }
 
     /// Nothing goes before `until`. A later time extends a stop, an earlier one never shortens it.
@@ -165,101 +219,57 @@ impl Gate {
         self.stopped_until.filter(|until| *until > now)
     }
 
-    /// The limits and the rates that can be used of them in the long run, in units per second.
+    /// The account's short limits and the rates that can be used of them here in the long run, in units per second.
     pub fn rates(&self) -> impl Iterator<Item = (Limit, f64)> {
-        self.buckets.iter().map(|bucket| (bucket.limit, bucket.rate()))
+        self.account.buckets.iter().map(|bucket| (bucket.limit, bucket.rate()))
     }
 
-    /// Answers every ask that can be answered now. Returns when to look again, if only time can help.
-    pub fn turn(&mut self, now: Instant, grants: &mut Vec<Grant>) -> Option<Instant> {
-        if let Some(until) = self.stopped(now) {
-            return self.waiting.iter().any(|queue| !queue.is_empty()).then_some(until);
+    /// What has changed since the last call: to be logged and counted.
+    pub fn changes(&mut self) -> Vec<Change> {
+        self.history.take_new()
+    }
+
+    /// How long somebody has been kept waiting since the last call, by what kept them.
+    pub fn kept(&mut self) -> Vec<(By, Duration)> {
+        self.history.take_kept()
+    }
+
+    /// Answers every ask that can be answered now. Returns when to look again, if only time can help. What must be
+    /// durable before more of a budget is spent is added to `writes`.
+    pub fn turn(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        answers: &mut Vec<Answer>,
+        writes: &mut Vec<Write>,
+    ) -> Option<Instant> {
+        if let Some(warm_up) = &mut self.warm_up
+            && let Some(change) = warm_up.follow(wall)
+        {
+            self.history.note(change);
         }
-        loop {
-            let first = self.first_lane()?;
-            let second = Lane::ALL[1 - first.index()];
-            match self.try_head(first, now, grants) {
-                Ok(()) => {}
-                // Marketing's turn, but it has all the slots it may have: transactional may go on.
-                Err(None) if first == Lane::Marketing => match self.try_head(second, now, grants) {
-                    Ok(()) => {}
-                    Err(wake) => return wake,
-                },
-                // Nobody passes the one whose turn it is: that would take what it waits for.
-                Err(wake) => return wake,
+        for lane in &mut self.waiting {
+            lane.unpark(now);
+        }
+        writes.append(&mut self.last_writes);
+        let mut bound = None;
+        let wake = match self.stopped(now) {
+            Some(until) => {
+                bound = self.waiting.iter().any(|lane| lane.len() > 0).then_some(Bound::of(By::Stop));
+                bound.is_some().then_some(until)
             }
-        }
-    }
-
-    /// Whose turn it is: transactional, but after `weight` of its grants one of marketing's.
-    fn first_lane(&self) -> Option<Lane> {
-        let [transactional, marketing] = &self.waiting;
-        match (transactional.is_empty(), marketing.is_empty()) {
-            (true, true) => None,
-            (true, false) => Some(Lane::Marketing),
-            (false, false) if self.ahead >= self.weight => Some(Lane::Marketing),
-            (false, _) => Some(Lane::Transactional),
-        }
-    }
-
-    /// Answers the first ask of a lane, or says when it may be answered (`None`: when a slot is given back).
-    fn try_head(&mut self, lane: Lane, now: Instant, grants: &mut Vec<Grant>) -> Result<(), Option<Instant>> {
-        let Some((asked, ask)) = self.waiting[lane.index()].front().copied() else { return Err(None) };
-        let usable = match lane {
-            Lane::Transactional => self.slots.free,
-            Lane::Marketing => self.slots.free.min(self.slots.lendable),
+            None => self.answer_all(now, wall, answers, writes, &mut bound),
         };
-        let (requests, messages) = self.size(ask, usable);
-        if requests == 0 {
-            return Err(None);
-        }
-        // Transactional has had its share before marketing's turn came: what is kept for it would never be left.
-        let shared = lane == Lane::Marketing && !self.waiting[Lane::Transactional.index()].is_empty();
-        let purse = if shared { Lane::Transactional } else { lane };
-        self.take(purse, requests, messages, now).map_err(|wake| Some(self.origin + wake))?;
-        self.waiting[lane.index()].pop_front();
-        self.slots.free -= requests;
-        if lane == Lane::Marketing {
-            self.slots.lendable -= requests;
-        }
-        self.ahead = match lane {
-            Lane::Transactional if !self.waiting[Lane::Marketing.index()].is_empty() => self.ahead.saturating_add(1),
-            _ => 0,
-        };
-        let permit = SendPermit { lane, requests, messages, deadline: now + PERMIT_LIFE };
-        grants.push(Grant { shard: ask.shard, waited: now.saturating_duration_since(asked), permit });
-        Ok(())
+        self.history.bound(bound, now);
+        let parked = self.waiting.iter().filter_map(Turns::next).min();
+        wake.into_iter().chain(parked).min()
     }
+}
 
-    /// The part of an ask that slots and grant caps allow.
-    fn size(&self, ask: Ask, slots: u32) -> (u32, u32) {
-        let cap = |unit| {
-            let caps = self.buckets.iter().filter(|b| b.limit.unit == unit).map(|b| b.grant_max(ask.lane));
-            caps.min().unwrap_or(u32::MAX)
-        };
-        let requests = ask.requests.min(slots).min(cap(Unit::Requests));
-        let messages = ask.messages.min(cap(Unit::Messages)).min(requests.saturating_mul(ask.per_request));
-        // Fewer messages need fewer requests; what is taken and not used is spent.
-        let share = u64::from(ask.requests) * u64::from(messages);
-        let needed = share.div_ceil(u64::from(ask.messages.max(1)));
-        (requests.min(u32::try_from(needed).unwrap_or(u32::MAX)), messages)
-    }
+fn terms<'a>(config: &Config, provider: &'a str, homes: Home, writer: u64) -> Terms<'a> {
+    Terms { provider, homes, reserve: config.reserve, jitter: config.jitter, writer }
+}
 
-    /// Takes from every bucket or from none.
-    fn take(&mut self, lane: Lane, requests: u32, messages: u32, now: Instant) -> Result<(), Duration> {
-        let now = now.saturating_duration_since(self.origin);
-        let saved: Vec<_> = self.buckets.iter().map(Bucket::save).collect();
-        let mut wake = None;
-        for bucket in &mut self.buckets {
-            let units = if bucket.limit.unit == Unit::Requests { requests } else { messages };
-            if let Err(until) = bucket.take(lane, units, now) {
-                wake = wake.max(Some(until));
-            }
-        }
-        let Some(wake) = wake else { return Ok(()) };
-        for (bucket, saved) in self.buckets.iter_mut().zip(saved) {
-            bucket.restore(saved);
-        }
-        Err(wake)
-    }
+fn scoped(config: &Config, terms: Terms<'_>, limits: &[Limit], scope: Scope<'_>) -> Group {
+    Group::new(limits, scope, config.scope_carrier(terms.provider, scope, terms.homes), terms)
 }

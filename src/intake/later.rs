@@ -137,6 +137,7 @@ fn told(value: &[u8], topics: &Topics) -> Option<Told> {
             failures: trip.failures,
             unsure: trip.unsure,
             last_error: (!trip.last_error.is_empty()).then(|| trip.last_error.as_ref().into()),
+            provider: topics.provider_of(&trip.provider),
         },
     })
 }

@@ -183,6 +183,8 @@ pub struct Way {
     pub unsure: bool,
     /// What the last attempt said: our code.
     pub last_error: Option<Box<str>>,
+    /// The provider that it was sent to, by its number, where its route has several.
+    pub provider: Option<u16>,
 }
 
 /// A record that is no job. It is owed an outcome like any other.

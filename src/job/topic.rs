@@ -79,6 +79,20 @@ impl Topics {
         format!("{}.hold.", self.prefix)
     }
 
+    /// The name of a provider, by its number.
+    #[must_use]
+    pub fn provider(&self, number: u16) -> &str {
+        let lane = Lane::Transactional;
+        let before = self.hold_prefix().len() + lane.as_str().len() + 1;
+        &self.source(Source::Hold(lane, number))[before..]
+    }
+
+    /// The number of a provider, if it is configured.
+    #[must_use]
+    pub fn provider_of(&self, name: &str) -> Option<u16> {
+        (0..self.layout.holds).find(|number| self.provider(*number) == name)
+    }
+
     /// A topic's name without the prefix, for metrics: `delay.marketing.10s`.
     #[must_use]
     pub fn short<'t>(&self, topic: &'t str) -> &'t str {

@@ -62,6 +62,9 @@ pub struct Trip<'a> {
     /// What the last attempt said: our code.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub last_error: Cow<'a, str>,
+    /// The provider that it was sent to, where its route has several.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub provider: Cow<'a, str>,
 }
 
 /// Stands for (tenant, id, generation): one message that is sent once. 128 bits, so that two of them never meet.

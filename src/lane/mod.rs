@@ -5,6 +5,7 @@
 //! Must not know: limits, vendors, clocks.
 
 pub mod aside;
+pub mod flows;
 pub mod inbox;
 pub mod order;
 

@@ -43,6 +43,12 @@ pub struct Metrics {
     pub lane_max_age: GaugeVec,
     /// Units granted.
     pub gate_granted: IntCounterVec,
+    /// The part of each limit that is kept here.
+    pub gate_share: GaugeVec,
+    /// Changes of a rate or a share.
+    pub gate_changes: IntCounterVec,
+    /// Jobs that went to the next provider of their route.
+    pub spilled: IntCounterVec,
     /// What a limit lets through in the long run.
     pub gate_rate: GaugeVec,
     /// Time from ask to grant.
@@ -156,10 +162,28 @@ impl Metrics {
                 "Units granted by a provider's gate; its rate over peakpost_gate_rate is the bucket's utilisation.",
                 &["provider", "unit"],
             )?,
+            gate_share: fgauge(
+                &r,
+                "gate_share",
+                "Part of a provider's limits that this instance keeps: homes owned over homes.",
+                &["provider"],
+            )?,
+            gate_changes: counter(
+                &r,
+                "gate_changes_total",
+                "Changes of a provider's rates or of the share of them kept here, by what changed.",
+                &["provider", "factor"],
+            )?,
+            spilled: counter(
+                &r,
+                "spilled_jobs_total",
+                "Jobs that went to the next provider of their route because this one's warm-up took no more.",
+                &["provider"],
+            )?,
             gate_rate: fgauge(
                 &r,
                 "gate_rate",
-                "Units per second that a limit lets through in the long run.",
+                "Units per second that this instance's share of a limit lets through in the long run.",
                 &["provider", "unit", "limit"],
             )?,
             gate_wait: histogram(

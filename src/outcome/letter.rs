@@ -174,6 +174,7 @@ impl<'a> Letter<'a> {
             first_seen_ms: now.0,
             due_ms: now.0.saturating_add(wait),
             last_error: Cow::Borrowed(self.reason()),
+            provider: Cow::Borrowed(""),
         })
     }
 }

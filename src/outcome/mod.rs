@@ -263,6 +263,8 @@ pub enum Reason {
     SendAt,
     /// The provider that carries it has no room for it, and others wait behind it.
     ProviderBusy,
+    /// Another home has all of a limit that is too small to be split, and sends it.
+    Carried,
     /// Jobs of its ordering key fill the way for others.
     KeyBusy,
     /// Another record of the same job is in flight.
@@ -295,6 +297,7 @@ impl Reason {
             Self::SendAtTooFar => "send_at_too_far",
             Self::SendAt => "send_at",
             Self::ProviderBusy => "provider_busy",
+            Self::Carried => "carried",
             Self::KeyBusy => "key_busy",
             Self::InFlight => "in_flight",
             Self::Duplicate => "duplicate",

@@ -76,6 +76,7 @@ pub(super) fn deferred<'a>(job: &'a Job, due: Option<Wall>, topics: &Topics) -> 
         first_seen_ms: job.enqueued.0,
         due_ms: due.map_or(0, |due| due.0),
         last_error: Cow::Borrowed(job.way.last_error.as_deref().unwrap_or("")),
+        provider: Cow::Borrowed(job.way.provider.map_or("", |number| topics.provider(number))),
     };
     let (mut headers, _cut) = kept(&job.headers);
     // Plain strings and numbers: cannot fail.

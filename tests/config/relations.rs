@@ -176,7 +176,7 @@ fn providers_keep_their_rules() {
             "part of a request",
         ),
         (limits, "limits = [\"600/s\"]", &["\"mail\"", "600/s", "hint"], "limits = []", "a limit without a unit"),
-        (limits, "limits = [\"6 requests/h\"]", &["6 requests/h"], "limits = [\"6 requests/min\"]", "an hour"),
+        (limits, "limits = [\"6 requests/32d\"]", &["6 requests/32d"], "limits = [\"6 requests/day\"]", "a month"),
         (name, "name = \"\"", &["the name"], "name = \"t\"", "a provider without a name"),
         (name, "name = \"te xt\"", &["the name"], "name = \"T.e_x-t1\"", "names are labels of metrics"),
         (name, &too_long, &["64"], &longest, "names stay short"),

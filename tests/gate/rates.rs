@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use peakpost::gate::Gate;
 use peakpost::gate::limit::{Limit, Unit};
 use peakpost::job::Lane;
 use peakpost::observe::Clock;
@@ -10,6 +9,7 @@ use peakpost::sim::arrivals::{max_in_window, windows_over};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::alone::Alone;
 use super::world::{Granted, Wants, World};
 use super::{config, ms};
 
@@ -97,7 +97,7 @@ fn no_sliding_window_is_over_a_limit_and_next_to_nothing_is_wasted() {
         world.run(Duration::from_secs(secs));
         let mut best: f64 = 0.0;
         let mut most = 0;
-        for (limit, rate) in Gate::new(&config, Clock::default().mono()).rates() {
+        for (limit, rate) in Alone::new(&config, Clock::default().mono()).rates() {
             let granted = times(&world.log, limit.unit);
             windows += no_window_over(limit, &granted, config.jitter, why, &mut rng);
             most = most.max(granted.len());
@@ -127,7 +127,7 @@ fn usable_rates_are_what_the_page_on_limits_says() {
         ("1 messages/s", 0.952, "only the jitter"),
         ("100 messages/10s", 9.552, "on a long window jitter costs little"),
     ] {
-        let gate = Gate::new(&config(&[text], 8), Clock::default().mono());
+        let gate = Alone::new(&config(&[text], 8), Clock::default().mono());
         let found: Vec<f64> = gate.rates().map(|(_, rate)| rate).collect();
         assert!((found[0] / rate - 1.0).abs() < 0.001, "{why}: `{text}` gives {found:?}, expected {rate}");
     }

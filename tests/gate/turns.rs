@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use peakpost::gate::{Ask, Config, Gate, Grant, PERMIT_LIFE};
+use peakpost::gate::{Ask, Config, PERMIT_LIFE};
 use peakpost::job::Lane::{self, Marketing, Transactional};
 use peakpost::observe::Clock;
 use proptest::prelude::*;
 
+use super::alone::{Alone, Grant};
 use super::world::{Granted, Wants, World};
 use super::{batch, config, ms, singles};
 
@@ -14,7 +15,7 @@ fn start() -> Instant {
     Clock::default().mono()
 }
 
-fn turn(gate: &mut Gate, now: Instant) -> (Vec<Grant>, Option<Instant>) {
+fn turn(gate: &mut Alone, now: Instant) -> (Vec<Grant>, Option<Instant>) {
     let mut grants = Vec::new();
     let wake = gate.turn(now, &mut grants);
     (grants, wake)
@@ -31,9 +32,9 @@ fn slots_only(concurrency: u32, reserve: f64) -> Config {
 }
 
 /// A gate whose bucket has been full for long.
-fn rested(config: &Config) -> (Gate, Instant) {
+fn rested(config: &Config) -> (Alone, Instant) {
     let begin = start();
-    (Gate::new(config, begin), begin + Duration::from_secs(120))
+    (Alone::new(config, begin), begin + Duration::from_secs(120))
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn a_new_gate_is_empty_and_says_when_the_first_unit_comes() {
         ("100 messages/10s", 104.69, "10.05 s for 96 units"),
     ] {
         let begin = start();
-        let mut gate = Gate::new(&config(&[limit], 8), begin);
+        let mut gate = Alone::new(&config(&[limit], 8), begin);
         gate.ask(singles(0, Transactional, 1), begin);
         let (grants, wake) = turn(&mut gate, begin);
         assert_eq!(shown(&grants), [], "{why}: a restart must never add a burst; `{limit}`");
@@ -84,13 +85,13 @@ fn an_ask_is_cut_to_what_slots_and_a_grant_allow() {
     ];
     for (limits, ask, expected, why) in cases {
         let (mut gate, now) = rested(&config(limits, 10));
-        gate.ask(*ask, now);
+        gate.ask(ask.clone(), now);
         let found = turn(&mut gate, now + ms(7)).0;
         assert_eq!(shown(&found), [(ask.shard, ask.lane, expected.0, expected.1)], "{why}: {ask:?} under {limits:?}");
         for grant in found {
             assert_eq!(grant.waited, ms(7), "{why}: the wait counts from the ask");
             assert_eq!(grant.permit.deadline(), now + ms(7) + PERMIT_LIFE, "{why}: a permit lives 50 ms");
-            assert_eq!(gate.free_slots(), 10 - grant.permit.requests(), "{why}: each request holds a slot");
+            assert_eq!(gate.free_slots(now), 10 - grant.permit.requests(), "{why}: each request holds a slot");
         }
     }
 }
@@ -242,7 +243,7 @@ fn a_refusal_by_one_limit_leaks_nothing_of_another() {
         [&["2 requests/s"], &["2 requests/s", "110 messages/s"], &["110 messages/s", "2 requests/s"]];
     let granted = orders.map(|limits| {
         let begin = start();
-        let mut gate = Gate::new(&config(limits, 100), begin);
+        let mut gate = Alone::new(&config(limits, 100), begin);
         let mut at = Vec::new();
         gate.ask(batch(0, Transactional, 3), begin);
         for look in 1..=10_000 {
@@ -287,7 +288,7 @@ fn a_stop_holds_is_extended_and_never_shortened() {
     assert_eq!(gate.stopped(now + ms(901)), Some(now + ms(950)), "a new stop after an old one");
 }
 
-fn give_back(gate: &mut Gate, out: &mut [u32; 2]) {
+fn give_back(gate: &mut Alone, out: &mut [u32; 2]) {
     for (lane, out) in Lane::ALL.into_iter().zip(out) {
         gate.release(lane, std::mem::take(out));
     }
@@ -306,7 +307,7 @@ proptest! {
         steps in prop::collection::vec((0..4_u8, 0..200_u64, 1..70_u32, any::<bool>()), 1..80),
     ) {
         let begin = start();
-        let mut gate = Gate::new(&config(&["200 requests/s", "1_000 messages/s"], 8), begin);
+        let mut gate = Alone::new(&config(&["200 requests/s", "1_000 messages/s"], 8), begin);
         let (mut now, mut stop, mut out, mut asked, mut answered) = (begin, begin, [0; 2], 0, 0);
         for (step, after, n, marketing) in steps {
             now += ms(after);
@@ -325,7 +326,7 @@ proptest! {
             prop_assert!(grants.is_empty() || now >= stop, "granted during a stop");
             answered += grants.len();
             count(&grants, &mut out);
-            prop_assert_eq!(gate.free_slots() + out.iter().sum::<u32>(), 8);
+            prop_assert_eq!(gate.free_slots(now) + out.iter().sum::<u32>(), 8);
             prop_assert!(out[Marketing.index()] <= 6, "marketing took the reserved slots");
         }
         // Left alone with slots free, everyone is answered in time.

@@ -5,12 +5,13 @@ use std::collections::BinaryHeap;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use peakpost::gate::{Ask, Config, Gate};
+use peakpost::gate::{Ask, Config};
 use peakpost::job::Lane;
 use peakpost::observe::Clock;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::alone::Alone;
 use super::{batch, ms, singles};
 
 const SHARDS: usize = 4;
@@ -63,7 +64,7 @@ pub struct World {
     pub late: Duration,
     /// How long a request can take.
     takes: RangeInclusive<Duration>,
-    gate: Gate,
+    gate: Alone,
     origin: Instant,
     now: Duration,
     due: BinaryHeap<Reverse<(Duration, Event)>>,
@@ -83,7 +84,7 @@ impl World {
             lanes: lanes.to_vec(),
             late: ms(20),
             takes: ms(5)..=ms(100),
-            gate: Gate::new(config, origin),
+            gate: Alone::new(config, origin),
             origin,
             now: Duration::ZERO,
             due: BinaryHeap::new(),
@@ -186,7 +187,7 @@ impl World {
         let later: Vec<_> = self.due.drain().filter(|Reverse((_, event))| *event == Event::Restart).collect();
         self.due.extend(later);
         self.out = [0; 2];
-        self.gate = Gate::new(&self.config, self.origin + self.now);
+        self.gate = Alone::new(&self.config, self.origin + self.now);
         let from = u64::try_from(self.now.as_nanos()).unwrap();
         self.lives.push(Life { from, until: from });
         self.everyone_asks();

@@ -69,6 +69,8 @@ fn the_shipped_configuration_has_the_shipped_tiers() {
 #[test]
 fn every_source_has_a_number_and_a_topic() {
     let topics = Topics::with("p", &["10s".to_owned(), "1m".to_owned()], &["mail".to_owned(), "sms".to_owned()]);
+    assert_eq!((topics.provider(0), topics.provider(1)), ("mail", "sms"), "a provider's number is its hold's");
+    assert_eq!(["sms", "mail", "", "fax"].map(|name| topics.provider_of(name)), [Some(1), Some(0), None, None]);
     let layout = topics.layout();
     assert_eq!(layout, Layout { tiers: 2, holds: 2 });
     let names: Vec<&str> = layout.all().map(|source| topics.source(source)).collect();
@@ -109,6 +111,7 @@ fn a_trip_is_read_across_versions() {
         first_seen_ms: 1_795_770_000_000,
         due_ms: 1_795_770_060_000,
         last_error: Cow::Borrowed("timeout"),
+        provider: Cow::Borrowed("mail"),
     };
     let text = serde_json::to_string(&trip).unwrap();
     assert_eq!(serde_json::from_str::<Trip<'_>>(&text).unwrap(), trip, "as it was written");

@@ -17,6 +17,12 @@ pub fn topics(prefix: &str, tiers: &[String]) -> Topics {
     Topics::with(prefix, tiers, &PROVIDERS.map(str::to_owned))
 }
 
+/// Mail and text messages by an account each.
+const ROUTES: &str =
+    "[[routes]]\nchannel = \"email\"\nprovider = \"mail\"\n[[routes]]\nchannel = \"sms\"\nprovider = \"sms\"";
+/// Mail by the second account where the first takes no more.
+const SPARE_MAIL: &str = "[[routes]]\nchannel = \"email\"\nproviders = [\"mail\", \"sms\"]";
+
 /// What scenarios change; the rest stays as shipped.
 #[derive(Clone)]
 pub struct Settings {
@@ -34,6 +40,8 @@ pub struct Settings {
     pub kafka: &'static str,
     pub log: &'static str,
     pub mail_keys: &'static str,
+    /// Whether the sms account is a second one for mail, which takes what the first does not.
+    pub spare_mail: bool,
     /// Further sections.
     pub sections: &'static str,
 }
@@ -50,6 +58,7 @@ impl Default for Settings {
             kafka: "",
             log: "",
             mail_keys: "",
+            spare_mail: false,
             sections: "",
         }
     }
@@ -64,7 +73,7 @@ fn secret(dir: &Path, name: &str, value: &str) -> String {
 impl Settings {
     /// The file.
     pub fn text(&self, world: &World) -> String {
-        let Self { mail, sms, hook, concurrency, request_timeout, mail_at, kafka, log, mail_keys, sections } = self;
+        let Self { mail, sms, hook, concurrency, request_timeout, mail_at, kafka, log, mail_keys, sections, .. } = self;
         let vendor = &world.vendor_config;
         let key = secret(world.dir(), "sendgrid", &vendor.sendgrid_key);
         let password = secret(world.dir(), "twilio", &vendor.twilio_password);
@@ -74,6 +83,13 @@ impl Settings {
         let (base, sid) = (world.vendor_url(), &vendor.twilio_sid);
         let mail_base = mail_at.map_or_else(|| base.clone(), |addr| format!("http://{addr}"));
         let tiers = &world.tiers;
+        let (sms_account, routes) = match self.spare_mail {
+            true => (format!("kind = \"sendgrid\"\nbase_url = \"{base}\"\nkey = \"{key}\""), SPARE_MAIL),
+            false => (
+                format!("kind = \"twilio\"\nbase_url = \"{base}\"\naccount_sid = \"{sid}\"\npassword = \"{password}\""),
+                ROUTES,
+            ),
+        };
         let common = format!(
             "concurrency = {concurrency}\nrequest_timeout = \"{request_timeout}\"\nconnect_timeout = \"1s\"\nallow_hosts = [\"127.0.0.1\"]\n"
         );
@@ -110,10 +126,7 @@ limits = ["{mail}"]
 {common}
 [[providers]]
 name = "sms"
-kind = "twilio"
-base_url = "{base}"
-account_sid = "{sid}"
-password = "{password}"
+{sms_account}
 limits = ["{sms}"]
 {common}
 [[providers]]
@@ -122,12 +135,7 @@ kind = "webhook"
 secret = "{signing}"
 limits = ["{hook}"]
 {common}
-[[routes]]
-channel = "email"
-provider = "mail"
-[[routes]]
-channel = "sms"
-provider = "sms"
+{routes}
 [[routes]]
 channel = "webhook"
 provider = "hook"

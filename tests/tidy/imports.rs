@@ -57,8 +57,11 @@ const WORDS: &[&str] = &["job", "outcome", "observe", "control"];
 
 /// What the rooms' Configs are made of, where it is not called so. Each is a value that some room takes.
 const PARTS_OF_CONFIG: &[&str] = &[
+    "dispatch::CONCURRENCY_MAX",
     "dispatch::Rules",
+    "gate::Scoped",
     "gate::limit",
+    "gate::warmup",
     "intake::FirstStart",
     "intake::topics::Plan",
     "policy::Tenant",

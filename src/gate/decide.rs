@@ -1,0 +1,191 @@
+//! Whose turn it is, and whether all limits let it go.
+//!
+//! Why: a permit is all limits that apply or none, and who waits for what decides whether others may pass: nobody
+//! passes one who waits for the account, because that would take what he waits for; everybody passes one whose own
+//! sender or tenant is at a limit.
+//! Must not know: what changes limits, who shows them.
+
+use std::time::{Duration, Instant};
+
+use super::ask::{Answer, Ask, PERMIT_LIFE, Say, SendPermit};
+use super::budget::Write;
+use super::carrier::Scope;
+use super::limit::{Limit, Unit};
+use super::report::{Bound, By};
+use super::scoped::{Full, Group};
+use super::{Gate, scoped, terms};
+use crate::job::{Lane, Wall};
+
+/// Why the one whose turn it is does not go.
+enum Refusal {
+    /// Its own sender or tenant is at a limit; others may pass.
+    Own(Instant),
+    /// The warm-up's cap is spent until then.
+    Spill(Instant),
+    /// Nobody may pass, in this lane or another: that would take what it waits for. Look again then.
+    Until(Bound, Instant),
+    /// The lane waits for what only the other lane may have, for a slot, a home or a write.
+    Lane(Bound, Option<Instant>),
+}
+
+impl Gate {
+    /// Lets those go whose turn it is, until somebody must wait.
+    pub(super) fn answer_all(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        answers: &mut Vec<Answer>,
+        writes: &mut Vec<Write>,
+        bound: &mut Option<Bound>,
+    ) -> Option<Instant> {
+        // Lanes that wait for something the other may have.
+        let mut out = [false; 2];
+        let mut wake: Option<Instant> = None;
+        while let Some(lane) = self.first_lane(out) {
+            match self.try_first(lane, now, wall, writes) {
+                Ok(answer) => answers.push(answer),
+                Err(Refusal::Own(until)) => self.waiting[lane.index()].park(until),
+                Err(Refusal::Spill(until)) => {
+                    let asks = self.waiting[lane.index()].clear();
+                    answers.extend(asks.into_iter().map(|waiting| Answer::new(waiting, now, Say::Spill(until))));
+                }
+                Err(Refusal::Until(by, until)) => {
+                    *bound = Some(by);
+                    return Some(wake.map_or(until, |wake| wake.min(until)));
+                }
+                Err(Refusal::Lane(by, until)) => {
+                    *bound = Some(by);
+                    wake = wake.into_iter().chain(until).min();
+                    // What transactional lacks, marketing does not have either.
+                    out[Lane::Marketing.index()] = true;
+                    out[lane.index()] = true;
+                }
+            }
+        }
+        wake
+    }
+
+    /// Whose turn it is: transactional, but after `weight` of its grants one of marketing's.
+    fn first_lane(&self, out: [bool; 2]) -> Option<Lane> {
+        let waits = |lane: Lane| !out[lane.index()] && !self.waiting[lane.index()].is_idle();
+        match (waits(Lane::Transactional), waits(Lane::Marketing)) {
+            (false, false) => None,
+            (false, true) => Some(Lane::Marketing),
+            (true, true) if self.ahead >= self.config.weight.max(1) => Some(Lane::Marketing),
+            (true, _) => Some(Lane::Transactional),
+        }
+    }
+
+    /// Answers the first ask of a lane, or says why it must wait.
+    fn try_first(&mut self, lane: Lane, now: Instant, wall: Wall, writes: &mut Vec<Write>) -> Result<Answer, Refusal> {
+        let Some(ask) = self.waiting[lane.index()].first().map(|(_, ask)| ask.clone()) else {
+            return Err(Refusal::Lane(Bound::of(By::Concurrency), None));
+        };
+        let slots = self.slots.usable(lane);
+        if slots == 0 {
+            let by = if self.slots.here() == 0 { By::Share } else { By::Concurrency };
+            return Err(Refusal::Lane(Bound::of(by), None));
+        }
+        // Transactional has had its share before marketing's turn came: what is kept for it would never be left.
+        let shared = lane == Lane::Marketing && !self.waiting[Lane::Transactional.index()].is_idle();
+        let purse = if shared { Lane::Transactional } else { lane };
+        let (requests, messages) = self.take(&ask, [lane, purse], slots, now, wall, writes)?;
+        self.slots.take(lane, requests);
+        self.ahead = match lane {
+            Lane::Transactional if !self.waiting[Lane::Marketing.index()].is_idle() => self.ahead.saturating_add(1),
+            _ => 0,
+        };
+        let weight = self.config.tenant_weights.get(&ask.flow.tenant).copied().unwrap_or(1);
+        let asked = self.waiting[lane.index()].granted(messages, weight).unwrap_or(now);
+        self.history.granted(messages, now);
+        let permit = SendPermit::new(lane, requests, messages, now + PERMIT_LIFE);
+        Ok(Answer::new((asked, ask), now, Say::Go(permit)))
+    }
+
+    /// Takes from all limits that apply, or from none. `lanes`: whose budgets and grants, whose buckets.
+    fn take(
+        &mut self,
+        ask: &Ask,
+        lanes: [Lane; 2],
+        slots: u32,
+        now: Instant,
+        wall: Wall,
+        writes: &mut Vec<Write>,
+    ) -> Result<(u32, u32), Refusal> {
+        let [lane, purse] = lanes;
+        let (at, origin) = (self.since_origin(now), self.origin);
+        let terms = terms(&self.config, &self.name, self.homes, self.writer);
+        let config = &self.config;
+        let sender = |name: &str, limits: &[Limit]| scoped(config, terms, limits, Scope::Sender(name));
+        let tenant = |name: &str, limits: &[Limit]| scoped(config, terms, limits, Scope::Tenant(name));
+        let own = [
+            (By::Sender, self.senders.get(&ask.flow.sender, sender, &self.owned, self.homes, at)),
+            (By::Tenant, self.tenants.get(&ask.flow.tenant, tenant, &self.owned, self.homes, at)),
+        ];
+        let mut groups: Vec<(By, &mut Group)> = vec![(By::Limit, &mut self.account)];
+        groups.extend(own.into_iter().filter_map(|(by, group)| Some((by, group?))));
+        let wanted = |unit| if unit == Unit::Requests { ask.requests } else { ask.messages };
+        let soon =
+            |wall_then: Wall| now + Duration::from_millis(u64::try_from(wall_then.0 - wall.0).unwrap_or(0).max(1));
+        let mut room = [u32::MAX; 2];
+        for (by, group) in &mut groups {
+            match group.room(lane, wanted, wall, &mut self.tag, writes) {
+                Ok(there) => room = [room[0].min(there[0]), room[1].min(there[1])],
+                Err(full) => return Err(refusal(*by, full, origin, now, soon)),
+            }
+        }
+        if let Some(warm_up) = &mut self.warm_up {
+            let there = warm_up.room(lane, ask.messages, wall, &mut self.tag, writes);
+            room[Unit::Messages.index()] = room[Unit::Messages.index()].min(there.map_err(|until| match until {
+                Some(until) => Refusal::Spill(soon(until)),
+                None => Refusal::Lane(Bound::of(By::WarmUp), None),
+            })?);
+        }
+        let (requests, messages) = ask.cut(slots, room);
+        let units = [requests, messages];
+        let saved: Vec<_> = groups.iter().map(|(_, group)| group.save()).collect();
+        let mut refused = None;
+        for (by, group) in &mut groups {
+            if let Err(full) = group.take(purse, units, at) {
+                // The account's refusal outweighs a sender's: nobody may pass.
+                refused.get_or_insert(refusal(*by, full, origin, now, soon));
+            }
+        }
+        if let Some(refused) = refused {
+            for ((_, group), saved) in groups.iter_mut().zip(&saved) {
+                group.restore(saved);
+            }
+            return Err(refused);
+        }
+        for (_, group) in &mut groups {
+            group.spend(lane, units, wall);
+        }
+        if let Some(warm_up) = &mut self.warm_up {
+            warm_up.spend(lane, messages, wall);
+        }
+        Ok((requests, messages))
+    }
+}
+
+/// A sender or tenant that has no part here may get one; it is looked at again after this.
+const NO_PART: Duration = Duration::from_secs(1);
+/// A write is acknowledged long before this; the acknowledgement lets everybody look again.
+const WRITING: Duration = Duration::from_secs(1);
+
+/// What a full group means for the one whose turn it is.
+fn refusal(by: By, full: Full, origin: Instant, now: Instant, soon: impl Fn(Wall) -> Instant) -> Refusal {
+    if by != By::Limit {
+        return Refusal::Own(match full {
+            Full::NoPart => now + NO_PART,
+            Full::Writing(_) => now + WRITING,
+            Full::Bucket(_, until) => origin + until,
+            Full::Budget(_, until) => soon(until),
+        });
+    }
+    match full {
+        Full::NoPart => Refusal::Lane(Bound::of(By::Share), None),
+        Full::Bucket(at, until) => Refusal::Until(Bound { by, at }, origin + until),
+        Full::Budget(at, until) => Refusal::Lane(Bound { by: By::Budget, at }, Some(soon(until))),
+        Full::Writing(at) => Refusal::Lane(Bound { by: By::Usage, at }, None),
+    }
+}
