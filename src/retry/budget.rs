@@ -1,7 +1,8 @@
 //! How many retries one provider is spared in one shard.
 //!
 //! Why: in an outage every job fails and wants to go again; what the provider then bears is little more than its
-//! fresh work: a tenth of the first attempts, and a floor so that somebody always asks whether it is well. A retry
+//! fresh work: a tenth of the first attempts, or a floor where that is more, so that somebody always asks whether it is
+//! well. A retry
 //! that was accepted pays for itself and for a tenth of another, so after the outage the stream of retries grows by
 //! itself, tenfold about every 24 round trips, without any fresh work.
 //! Must not know: which jobs wait, backoff, verdicts, other shards.
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 pub struct Config {
     /// Retries earned per first attempt, and per accepted retry beyond its own: 0 to 1; 0.1 is a tenth.
     pub ratio: f64,
-    /// Retries per second earned by time alone. What is below one an hour counts as one an hour, so that a wait
+    /// Retries per second earned by time alone, as far as first attempts do not earn them. What is below one an hour counts as one an hour, so that a wait
     /// always has an end.
     pub floor: f64,
 }
@@ -40,6 +41,8 @@ pub struct Budget {
     ratio: f64,
     floor: f64,
     tokens: f64,
+    /// Tokens that first attempts have earned, of which time has not earned as much yet: at most a second's floor.
+    ahead: f64,
     /// Retries accepted up to `at`, the older the less.
     proven: f64,
     /// Retries accepted since.
@@ -53,12 +56,14 @@ impl Budget {
     #[must_use]
     pub fn new(config: &Config, now: Instant) -> Self {
         let (ratio, floor) = (config.ratio.clamp(0.0, 1.0), config.floor.max(FLOOR_LEAST));
-        Self { ratio, floor, tokens: 0.0, proven: 0.0, fresh: 0.0, at: now }
+        Self { ratio, floor, tokens: 0.0, ahead: 0.0, proven: 0.0, fresh: 0.0, at: now }
     }
 
     /// `n` jobs were sent for the first time.
     pub fn first(&mut self, n: u32) {
-        self.tokens += self.ratio * f64::from(n);
+        let earned = self.ratio * f64::from(n);
+        self.tokens += earned;
+        self.ahead += earned;
     }
 
     /// `n` retries, spent before, were accepted: they cost nothing and earn what a first attempt earns.
@@ -73,7 +78,9 @@ impl Budget {
         let passed = now.saturating_duration_since(self.at);
         self.at = self.at.max(now);
         self.proven = self.proven * (-passed.div_duration_f64(MEMORY)).exp() + std::mem::take(&mut self.fresh);
-        self.tokens = (self.tokens + self.floor * passed.as_secs_f64()).min(CAP + self.floor + self.proven);
+        let by_time = self.floor * passed.as_secs_f64();
+        self.tokens = (self.tokens + (by_time - self.ahead).max(0.0)).min(CAP + self.floor + self.proven);
+        self.ahead = (self.ahead - by_time).clamp(0.0, self.floor);
         whole(self.tokens)
     }
 
@@ -97,8 +104,10 @@ impl Budget {
     #[must_use]
     pub fn next(&self, now: Instant) -> Option<Instant> {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        let missing = 1.0 - ROUNDING / 2.0 - (self.tokens + self.floor * passed);
-        (missing > ROUNDING / 2.0).then(|| now + Duration::from_secs_f64((missing / self.floor).min(FAR)))
+        let by_time = (self.floor * passed - self.ahead).max(0.0);
+        let missing = 1.0 - ROUNDING / 2.0 - (self.tokens + by_time);
+        let ahead = (self.ahead - self.floor * passed).max(0.0);
+        (missing > ROUNDING / 2.0).then(|| now + Duration::from_secs_f64(((missing + ahead) / self.floor).min(FAR)))
     }
 }
 
