@@ -18,6 +18,8 @@ mod blocked;
 mod carried;
 #[path = "kafka_suite/enqueue.rs"]
 mod enqueue;
+#[path = "kafka_suite/fleet.rs"]
+mod fleet;
 #[path = "kafka_suite/instances.rs"]
 mod instances;
 #[path = "kafka_suite/malformed.rs"]
