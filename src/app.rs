@@ -4,6 +4,7 @@
 //! Must not know: simulators, command lines.
 
 pub mod dead;
+pub mod explain;
 pub mod limits;
 
 use std::net::SocketAddr;
@@ -135,7 +136,7 @@ impl Daemon {
         let (Some(settling), Some((dispatch, gates))) = (settle_thread, line) else {
             return Err(Failure::Broken("the daemon was not built to the end".to_owned()));
         };
-        let view = View { status: intake.status.clone(), metrics: metrics.clone() };
+        let view = View { status: intake.status.clone(), metrics: metrics.clone(), gates: gates.clone() };
         let console = tokio::spawn(console.serve(view));
         tracing::info!(target: "peakpost::app", %ops, homes = report.partitions, shards = config.shards, "running");
         Ok(Self { ops, metrics, intake, dispatch, settling, console, drain, gates, fixed })

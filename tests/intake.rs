@@ -100,6 +100,7 @@ impl Line {
             provider: None,
             at: Wall(6_000),
             decided: Clock::default().mono(),
+            unrecorded: None,
         }]);
         let back = came.recv_timeout(PATIENCE).expect("the hand-over is durable");
         assert!(matches!(&back[..], [Back::Settled(_)]), "{back:?}");

@@ -24,6 +24,7 @@ fn touched() -> Metrics {
     m.gate_rate.with_label_values(&["mail", "requests", "600 requests/s"]).set(1.0);
     m.gate_share.with_label_values(&["mail"]).set(1.0);
     m.gate_changes.with_label_values(&["mail", "share"]).inc();
+    m.gate_bound.with_label_values(&["mail", "limit"]).inc_by(1.0);
     m.spilled.with_label_values(&["mail"]).inc();
     m.gate_wait.with_label_values(&["mail", "marketing"]).observe(1.0);
     m.gate_stopped.with_label_values(&["mail"]).set(1.0);
@@ -126,8 +127,8 @@ fn names_follow_the_conventions() {
 #[test]
 fn labels_are_of_a_closed_set() {
     const KNOWN: &[&str] = &[
-        "factor", "lane", "limit", "outcome", "provider", "reason", "result", "shard", "source", "unit", "verdict",
-        "version",
+        "by", "factor", "lane", "limit", "outcome", "provider", "reason", "result", "shard", "source", "unit",
+        "verdict", "version",
     ];
     for (name, m) in shown(&touched().render()) {
         let unknown: Vec<_> = m.labels.iter().filter(|label| !KNOWN.contains(&label.as_str())).collect();

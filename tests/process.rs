@@ -177,3 +177,44 @@ fn a_reload_changes_limits_and_nothing_else() {
     daemon.stop();
     world.finish();
 }
+
+/// A backlog behind a limit: the daemon says that it is this limit, and the command prints it.
+#[test]
+fn explain_names_the_limit_that_binds() {
+    let world = World::embedded("explain");
+    let settings = Settings { hook: "40 requests/s", ..Settings::default() };
+    let daemon = Daemon::ready(&world, "daemon", &settings);
+    let jobs: Vec<Generated> = world.jobs(32, Mix::only(Lane::Marketing, Shape::Webhook)).take(1_000).collect();
+    kafka::enqueue(&world, &jobs, |_| None);
+    let explained = || serde_json::from_str::<serde_json::Value>(&daemon.get("/explain?provider=hook").ok()?).ok();
+    let bound = || {
+        let said = explained()?;
+        let first = &said["binding"][0];
+        let is = first["limit"] == "40 requests/s" && first["part"].as_f64()? > 0.3;
+        (is && said["backlog"]["marketing"].as_u64()? > 0 && said["done_in_s"].as_f64()? > 1.0).then_some(())
+    };
+    until(PATIENCE, "/explain names the limit and the backlog", bound, || format!("{:?}", explained()));
+    let labels = ["provider=\"hook\"", "by=\"limit\""];
+    assert!(daemon.metric("peakpost_gate_bound_seconds_total", &labels) > 0.1, "what binds is counted");
+    let all: serde_json::Value = serde_json::from_str(&daemon.get("/explain").unwrap()).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 3, "without a name: every provider");
+    let unknown = daemon.get("/explain?provider=hooks").unwrap_err();
+    assert!(unknown.starts_with("HTTP/1.1 404") && unknown.contains("mail, sms, hook"), "{unknown}");
+    let ops = daemon.ops.to_string();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let table: [(&str, &[&str], i32, &str); 5] = [
+        ("the text", &["--provider", "hook", "--ops", &ops], 0, "bound by `40 requests/s` (account) for "),
+        ("the JSON", &["--provider", "hook", "--ops", &ops, "--json"], 0, "\"provider\":\"hook\""),
+        ("a wrong name", &["--provider", "hooks", "--ops", &ops], 1, "it is one of mail, sms, hook"),
+        ("nobody there", &["--provider", "hook", "--ops", &nobody], 69, "hint: `--ops HOST:PORT`"),
+        ("a wrong configuration", &["--provider", "hook", "--config", "/none.toml"], 78, "no configuration is read"),
+    ];
+    for (n, (why, arguments, code, says)) in table.into_iter().enumerate() {
+        let arguments = [&["explain"], arguments].concat();
+        let mut child = Child::start(world.dir(), &format!("explain-{n}"), &arguments);
+        assert_eq!(child.wait(PATIENCE), code, "{why}: {}", child.output());
+        assert!(child.output().contains(says), "{why} must say `{says}`: {}", child.output());
+    }
+    daemon.stop();
+    world.finish();
+}

@@ -55,6 +55,7 @@ fn with_headers(offset: i64, kind: Kind, reason: Reason, headers: Headers) -> Se
         provider: None,
         at: Wall(0),
         decided: clock.mono(),
+        unrecorded: None,
     }
 }
 

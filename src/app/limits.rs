@@ -73,7 +73,7 @@ fn whole(config: &Config, home: Home, homes: Home) -> String {
 }
 
 /// Three digits that count.
-fn number(x: f64) -> String {
+pub(super) fn number(x: f64) -> String {
     if x >= 100.0 {
         format!("{x:.0}")
     } else if x >= 1.0 {

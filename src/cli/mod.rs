@@ -6,6 +6,7 @@
 mod dead;
 mod demo;
 mod enqueue;
+mod explain;
 mod note;
 mod run;
 mod sim;
@@ -26,7 +27,7 @@ Exit codes:
   1   failed or was stopped on the way; a restart goes on where it stopped
   2   the command line was not understood
   65  the input holds records that are no jobs, or the progress file is about something else
-  69  the brokers do not answer
+  69  the brokers do not answer; for `explain`: the daemon does not
   75  `run`: the drain's time was over with jobs still at a provider; they will be sent again
   78  the configuration or the topics are wrong";
 
@@ -91,6 +92,13 @@ enum Command {
         lane: Lane,
         #[command(flatten)]
         config: ConfigFile,
+    },
+    /// Say which limit binds a provider now, and when its backlog will be done
+    ///
+    /// Asks a running daemon: one instance, of its own share.
+    Explain {
+        #[command(flatten)]
+        question: explain::Question,
     },
     /// Look at what could not be sent, and send it again
     Dead {
@@ -205,6 +213,7 @@ pub fn main() -> ExitCode {
         }
         Command::Topics { action: TopicsAction::Create { config } } => tools::topics_create(config.config.as_deref()),
         Command::Enqueue { file, lane, config } => enqueue::enqueue(&file, lane, config.config.as_deref()),
+        Command::Explain { question } => explain::explain(&question),
         Command::Dead { action } => dead::dead(action),
         Command::Sim { part } => sim::sim(part),
     };

@@ -1,7 +1,9 @@
-//! The ops listener: /metrics, /livez, /readyz.
+//! The ops listener: /metrics, /livez, /readyz, /explain.
 //!
 //! Why: Prometheus and the orchestrator ask here; it answers from snapshots, so that asking never slows sending.
 //! Must not know: how any number comes about.
+
+mod explain;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +15,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
 
+use crate::dispatch::GateHandle;
 use crate::intake::Status;
 use crate::observe::Metrics;
+
+pub use explain::Explained;
 
 /// What the listener shows.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub struct View {
     pub status: watch::Receiver<Status>,
     /// Every metric.
     pub metrics: Metrics,
+    /// Every provider's gate, to be asked what binds.
+    pub gates: Vec<GateHandle>,
 }
 
 /// A bound ops listener.
@@ -57,6 +64,7 @@ impl Console {
             .route("/metrics", get(metrics))
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
+            .route("/explain", get(explain::explain))
             .with_state(Arc::new(view));
         if let Err(error) = axum::serve(self.listener, router).await {
             tracing::error!(target: "peakpost::console", %error, "the ops listener has ended");

@@ -6,6 +6,7 @@
 //! Must not know: topics, how a deferral is made durable.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Now;
@@ -16,7 +17,7 @@ use crate::lane::inbox::Turned;
 use crate::ledger::ownership::Standing;
 use crate::outcome::{Kind, Outcome, Reason};
 use crate::route::ProviderId;
-use crate::settle::{Deferral, Settlement, Subject};
+use crate::settle::{Deferral, Settlement, Subject, Unrecorded};
 
 /// How often what stands in the way is looked through: a pass over every queue.
 const LOOK: Duration = Duration::from_millis(200);
@@ -156,9 +157,11 @@ impl Shard {
         now: Now,
     ) {
         let late = !self.ctx.ownership.is_held(&job.receipt);
-        let provider = provider.map(|id| std::sync::Arc::clone(&self.ctx.desks[id].provider.name));
-        let subject = Subject::Job(job);
-        self.done.push(Settlement { subject, outcome, deferral, late, provider, at: now.wall, decided: now.mono });
+        let desk = provider.map(|id| &self.ctx.desks[id]);
+        let unrecorded = desk.filter(|_| outcome.kind == Kind::Accepted).map(|desk| Unrecorded::new(&desk.unrecorded));
+        let provider = desk.map(|desk| Arc::clone(&desk.provider.name));
+        let (subject, at, decided) = (Subject::Job(job), now.wall, now.mono);
+        self.done.push(Settlement { subject, outcome, deferral, late, provider, at, decided, unrecorded });
     }
 
     /// Intake says that a partition has used much of its room.

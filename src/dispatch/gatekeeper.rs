@@ -4,17 +4,18 @@
 //! Must not know: jobs, vendors.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use prometheus::{Gauge, Histogram, IntCounter};
+use prometheus::{Counter, Gauge, Histogram, IntCounter};
 use tokio::sync::{mpsc, oneshot};
 
 use super::shard::Event;
 use super::{Provider, carrier};
 use crate::gate::budget::Write;
 use crate::gate::limit::{Limit, Unit};
-use crate::gate::report::{Change, Report};
+use crate::gate::report::{By, Change, Report};
 use crate::gate::{self, Answer, Ask, Gate, Say, SendPermit};
 use crate::job::{Home, Lane, Wall};
 use crate::ledger::ownership::Ownership;
@@ -117,6 +118,8 @@ pub(super) struct Gatekeeper {
     id: ProviderId,
     name: Arc<str>,
     gate: Gate,
+    /// Jobs accepted whose outcome is not durable yet.
+    unrecorded: Arc<AtomicU32>,
     shards: Vec<mpsc::Sender<Event>>,
     ownership: Arc<Ownership>,
     /// The ownership that the gate knows of.
@@ -135,6 +138,8 @@ struct Shown {
     wait: [Histogram; 2],
     stopped: Gauge,
     share: Gauge,
+    /// In the order of `By::ALL`, which is that of its numbers.
+    bound: [Counter; By::ALL.len()],
     limits: Vec<Limit>,
 }
 
@@ -158,7 +163,13 @@ pub(super) struct Common {
 }
 
 impl Gatekeeper {
-    pub(super) fn new(id: ProviderId, provider: &Provider, common: Common, now: Instant) -> Self {
+    pub(super) fn new(
+        id: ProviderId,
+        provider: &Provider,
+        unrecorded: &Arc<AtomicU32>,
+        common: Common,
+        now: Instant,
+    ) -> Self {
         let Common { shards, ownership, settler, metrics, permit_log, homes, reads_usage, seed } = common;
         let name = Arc::clone(&provider.name);
         let counter = |unit: Unit| metrics.gate_granted.with_label_values(&[&*name, unit.as_str()]);
@@ -167,12 +178,15 @@ impl Gatekeeper {
             wait: Lane::ALL.map(|lane| metrics.gate_wait.with_label_values(&[&*name, lane.as_str()])),
             stopped: metrics.gate_stopped.with_label_values(&[&*name]),
             share: metrics.gate_share.with_label_values(&[&*name]),
+            bound: By::ALL.map(|by| metrics.gate_bound.with_label_values(&[&*name, by.as_str()])),
             limits: Vec::new(),
             metrics,
         };
         let gate = Gate::new(&provider.gate, &name, homes, seed, now);
         let opened = reads_usage.then(HashMap::new);
-        let mut keeper = Self { id, name, gate, shards, ownership, seen: None, opened, settler, permit_log, shown };
+        let unrecorded = Arc::clone(unrecorded);
+        let mut keeper =
+            Self { id, name, gate, unrecorded, shards, ownership, seen: None, opened, settler, permit_log, shown };
         keeper.show_rates();
         keeper
     }
@@ -195,6 +209,7 @@ impl Gatekeeper {
             tags.drain(..).for_each(|tag| self.gate.written(tag));
             // Right before permits are made, so that none is made for a home that has gone.
             self.look_at_homes(now, wall);
+            self.gate.unrecorded(self.unrecorded.load(Ordering::Relaxed));
             wake = self.gate.turn(now, wall, &mut answers, &mut writes);
             self.shown.stopped.set(self.gate.stopped(now).map_or(0.0, |until| (until - now).as_secs_f64()));
             answers.drain(..).for_each(|answer| self.hand_out(answer, now));
@@ -268,8 +283,11 @@ impl Gatekeeper {
         }
     }
 
-    /// Tells of every change of a rate or a share.
+    /// Tells who was kept waiting by what, and of every change of a rate or a share.
     fn tell_changes(&mut self) {
+        for (by, time) in self.gate.kept() {
+            self.shown.bound[by as usize].inc_by(time.as_secs_f64());
+        }
         let changes = self.gate.changes();
         if changes.is_empty() {
             return;

@@ -16,6 +16,7 @@ mod split;
 mod stop;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -121,6 +122,8 @@ struct Desk {
     gate: mpsc::Sender<gatekeeper::ToGate>,
     stop: stop::StopLine,
     carrier: carrier::Carrier,
+    /// Jobs accepted whose outcome is not durable yet.
+    unrecorded: Arc<AtomicU32>,
     /// By lane: its warm-up takes nothing new before this.
     spilled: [stop::StopLine; 2],
     /// By lane: when it will take more, as was told last.
@@ -153,14 +156,15 @@ pub fn start(parts: Parts) -> Dispatch {
         .into_iter()
         .enumerate()
         .map(|(id, provider)| {
+            let unrecorded = Arc::<AtomicU32>::default();
             let (gate, asks) = mpsc::channel(shards * 8 + provider.gate.concurrency as usize);
-            let keeper = gatekeeper::Gatekeeper::new(id, &provider, common.clone(), now);
+            let keeper = gatekeeper::Gatekeeper::new(id, &provider, &unrecorded, common.clone(), now);
             tasks.spawn(keeper.run(asks, clock.clone()));
             gates.push(GateHandle::new(&provider, &gate, homes, reads_usage));
             let line = || stop::StopLine::new(now);
             let carrier = carrier::Carrier::new(&provider.gate, &provider.name, homes);
             let (spilled, spill_told) = ([line(), line()], [line(), line()]);
-            Desk { provider, gate, stop: line(), carrier, spilled, spill_told }
+            Desk { provider, gate, stop: line(), carrier, unrecorded, spilled, spill_told }
         })
         .collect();
     if let Some(opened) = opened {

@@ -219,7 +219,16 @@ impl Shard {
         let outcome = Outcome::invalid(&malformed.invalid);
         let subject = Subject::Malformed(malformed);
         let (at, decided) = (now.wall, now.mono);
-        self.done.push(Settlement { subject, outcome, deferral: None, late, provider: None, at, decided });
+        self.done.push(Settlement {
+            subject,
+            outcome,
+            deferral: None,
+            late,
+            provider: None,
+            at,
+            decided,
+            unrecorded: None,
+        });
     }
 
     /// A job is through.

@@ -86,6 +86,9 @@ impl Gate {
             let by = if self.slots.here() == 0 { By::Share } else { By::Concurrency };
             return Err(Refusal::Lane(Bound::of(by), None));
         }
+        if self.unrecorded >= self.slots.here().saturating_mul(ask.per_request) {
+            return Err(Refusal::Until(Bound::of(By::Outcomes), now + RECORDING));
+        }
         // Transactional has had its share before marketing's turn came: what is kept for it would never be left.
         let shared = lane == Lane::Marketing && !self.waiting[Lane::Transactional.index()].is_idle();
         let purse = if shared { Lane::Transactional } else { lane };
@@ -169,6 +172,8 @@ impl Gate {
 
 /// A sender or tenant that has no part here may get one; it is looked at again after this.
 const NO_PART: Duration = Duration::from_secs(1);
+/// How soon it is looked again whether outcomes have become durable: nobody tells.
+const RECORDING: Duration = Duration::from_millis(2);
 /// A write is acknowledged long before this; the acknowledgement lets everybody look again.
 const WRITING: Duration = Duration::from_secs(1);
 

@@ -72,6 +72,8 @@ pub struct Gate {
     tenants: Groups,
     warm_up: Option<WarmUp>,
     slots: Slots,
+    /// Messages accepted by the provider whose outcome is not durable yet.
+    unrecorded: u32,
     waiting: [Turns; 2],
     /// Permits given to transactional while marketing waited, since marketing's last turn.
     ahead: u32,
@@ -100,6 +102,7 @@ impl Gate {
             tenants: groups(&config.tenants, |name| Scope::Tenant(name)),
             warm_up: config.warm_up.clone().map(|schedule| WarmUp::new(schedule, terms)),
             slots: Slots::new(config.concurrency, config.reserve),
+            unrecorded: 0,
             waiting: Default::default(),
             ahead: 0,
             stopped_until: None,
@@ -206,6 +209,12 @@ impl Gate {
     /// Requests of a permit in `lane` have ended, or were never made.
     pub fn release(&mut self, lane: Lane, requests: u32) {
         self.slots.give_back(lane, requests);
+    }
+
+    /// So many messages were accepted by the provider, and their outcome is not durable yet. A crash would send them
+    /// again; when they are as many as may be at the provider, nothing goes until there are fewer.
+    pub fn unrecorded(&mut self, messages: u32) {
+        self.unrecorded = messages;
     }
 
     /// Nothing goes before `until`. A later time extends a stop, an earlier one never shortens it.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Config;
 use super::limit::Limit;
@@ -39,13 +39,15 @@ pub enum By {
     Concurrency,
     /// The provider said to stop.
     Stop,
+    /// Outcomes of what was accepted are not durable yet.
+    Outcomes,
     /// The homes that other instances own.
     Share,
 }
 
 impl By {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Limit,
         Self::Sender,
         Self::Tenant,
@@ -54,6 +56,7 @@ impl By {
         Self::WarmUp,
         Self::Concurrency,
         Self::Stop,
+        Self::Outcomes,
         Self::Share,
     ];
 
@@ -69,6 +72,7 @@ impl By {
             Self::WarmUp => "warm_up",
             Self::Concurrency => "concurrency",
             Self::Stop => "stop",
+            Self::Outcomes => "outcomes",
             Self::Share => "share",
         }
     }
@@ -102,12 +106,19 @@ pub struct Change {
     pub at_ms: i64,
     /// Of what.
     pub by: By,
-    /// What it was …
+    /// What it was; without a limit: infinite, `null` in JSON …
+    #[serde(deserialize_with = "or_infinite")]
     pub from: f64,
     /// … and is.
+    #[serde(deserialize_with = "or_infinite")]
     pub to: f64,
     /// Why.
     pub why: String,
+}
+
+/// JSON has no word for infinite: it is written as `null`.
+fn or_infinite<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::INFINITY))
 }
 
 impl Change {
@@ -177,14 +188,16 @@ impl History {
         let passed = now.saturating_duration_since(since);
         if passed >= LATELY {
             let old = std::mem::take(&mut self.lately[0]);
-            self.lately[1] =
-                if passed >= 2 * LATELY { Stretch { since: old.since, ..Stretch::default() } } else { old };
+            // After a long rest nothing of the old is told.
+            let idle = Stretch { since: now.checked_sub(LATELY), ..Stretch::default() };
+            self.lately[1] = if passed >= 2 * LATELY { idle } else { old };
             self.lately[0].since = Some(now);
         }
     }
 
-    /// What bound lately, the longest first, as parts of the time; and messages granted a second.
-    pub(super) fn lately(&self, now: Instant) -> (Vec<(Bound, f64)>, f64) {
+    /// What bound lately, the longest first, as parts of the time; messages granted a second; and of how many
+    /// seconds this is said.
+    pub(super) fn lately(&self, now: Instant) -> (Vec<(Bound, f64)>, f64, f64) {
         let [present, before] = &self.lately;
         let since = before.since.or(present.since).unwrap_or(now);
         let time = now.saturating_duration_since(since).as_secs_f64().max(0.001);
@@ -198,7 +211,7 @@ impl History {
         let mut kept: Vec<(Bound, f64)> =
             kept.into_iter().map(|(bound, passed)| (bound, (passed.as_secs_f64() / time).min(1.0))).collect();
         kept.sort_by(|a, b| b.1.total_cmp(&a.1));
-        (kept, (present.granted + before.granted) as f64 / time)
+        (kept, (present.granted + before.granted) as f64 / time, time)
     }
 
     pub(super) fn changes(&self) -> Vec<Change> {
@@ -257,6 +270,8 @@ pub struct Report {
     pub share: f64,
     /// What bound in the last seconds, the longest first.
     pub binding: Vec<Binding>,
+    /// How many seconds "the last seconds" are.
+    pub lately_s: f64,
     /// Messages granted a second, over the last seconds.
     pub granted_per_s: f64,
     /// Asks that wait.
@@ -283,7 +298,7 @@ impl super::Gate {
     /// What there is to say now.
     #[must_use]
     pub fn report(&self, now: Instant, wall: Wall) -> Report {
-        let (kept, granted_per_s) = self.history.lately(now);
+        let (kept, granted_per_s, lately_s) = self.history.lately(now);
         let binding = kept.into_iter().map(|(bound, part)| Binding { by: bound.by, limit: self.name_of(bound), part });
         let account = std::iter::once(("account".to_owned(), &self.account));
         let senders = self.senders.all().take(NAMED).map(|(name, group)| (format!("sender {name}"), group));
@@ -298,6 +313,7 @@ impl super::Gate {
             homes: self.homes,
             share: self.share(),
             binding: binding.collect(),
+            lately_s,
             granted_per_s,
             waiting: self.waiting.iter().map(super::Turns::len).sum(),
             in_use: self.slots.in_use(),

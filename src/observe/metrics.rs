@@ -4,9 +4,11 @@
 //! `_total` (Prometheus naming conventions).
 //! Must not know: who counts.
 
+use std::collections::BTreeMap;
+
 use prometheus::{
-    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Every metric of the daemon.
@@ -47,6 +49,8 @@ pub struct Metrics {
     pub gate_share: GaugeVec,
     /// Changes of a rate or a share.
     pub gate_changes: IntCounterVec,
+    /// Time in which somebody was kept waiting.
+    pub gate_bound: CounterVec,
     /// Jobs that went to the next provider of their route.
     pub spilled: IntCounterVec,
     /// What a limit lets through in the long run.
@@ -174,6 +178,12 @@ impl Metrics {
                 "Changes of a provider's rates or of the share of them kept here, by what changed.",
                 &["provider", "factor"],
             )?,
+            gate_bound: fcounter(
+                &r,
+                "gate_bound_seconds_total",
+                "Time in which a provider's gate kept somebody waiting whose turn it was, by what kept them.",
+                &["provider", "by"],
+            )?,
             spilled: counter(
                 &r,
                 "spilled_jobs_total",
@@ -258,6 +268,24 @@ impl Metrics {
         stopped.collect::<Vec<_>>().concat()
     }
 
+    /// Jobs queued for a provider in memory, by lane.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of jobs in memory")]
+    pub fn backlog(&self, provider: &str) -> BTreeMap<String, u64> {
+        use prometheus::core::Collector as _;
+        let mut lanes = BTreeMap::new();
+        let families = self.lane_depth.collect();
+        for metric in families.iter().flat_map(prometheus::proto::MetricFamily::get_metric) {
+            let label = |name: &str| {
+                metric.get_label().iter().find(|label| label.name() == name).map(prometheus::proto::LabelPair::value)
+            };
+            if let (true, Some(lane)) = (label("provider") == Some(provider), label("lane")) {
+                *lanes.entry(lane.to_owned()).or_default() += metric.get_gauge().get_value().max(0.0) as u64;
+            }
+        }
+        lanes
+    }
+
     /// The exposition text (version 0.0.4).
     #[must_use]
     pub fn render(&self) -> String {
@@ -281,6 +309,10 @@ fn register<M: prometheus::core::Collector + Clone + 'static>(r: &Registry, metr
 
 fn counter(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
     register(r, IntCounterVec::new(opts(name, help), labels)?)
+}
+
+fn fcounter(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<CounterVec> {
+    register(r, CounterVec::new(opts(name, help), labels)?)
 }
 
 fn gauge(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {

@@ -15,6 +15,8 @@ pub mod redrive;
 mod stage;
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, SendError, Sender, bounded};
@@ -64,11 +66,33 @@ pub struct Settlement {
     /// Its home has gone to another owner meanwhile.
     pub late: bool,
     /// The provider that had the last word.
-    pub provider: Option<std::sync::Arc<str>>,
+    pub provider: Option<Arc<str>>,
     /// When it was decided.
     pub at: Wall,
     /// The same on the monotonic clock.
     pub decided: Instant,
+    /// It was sent, and only this process knows.
+    pub unrecorded: Option<Unrecorded>,
+}
+
+/// Counts jobs that were accepted by a provider and whose outcome is not durable yet: those that a crash would send
+/// again. Counts one for as long as it lives.
+#[derive(Debug)]
+pub struct Unrecorded(Arc<AtomicU32>);
+
+impl Unrecorded {
+    /// One more.
+    #[must_use]
+    pub fn new(count: &Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Unrecorded {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Where and when a deferred job goes on.

@@ -19,8 +19,8 @@ use crate::support::checker::permits::{self, Grant};
 use crate::support::config::Settings;
 use crate::support::{World, kafka, later};
 
-/// Jobs that one kill may make be sent again at most: 32 requests to each of three accounts, those of the mail account
-/// with two jobs, make 128; the rest is for what has been answered and is not durable yet.
+/// Jobs that one kill may make be sent again at most: 24 requests to each of three accounts, those of the mail account
+/// with two jobs, make 96; as many again may have been answered and not be durable yet.
 pub const IN_FLIGHT: usize = 200;
 
 /// Jobs per second over all accounts, as the limits below say: about 75 : 13 : 12 as in the mix.
@@ -69,7 +69,7 @@ pub fn settings(world: &World) -> Settings {
         mail: "750 messages/s",
         sms: "130 messages/s",
         hook: "120 requests/s",
-        concurrency: 32,
+        concurrency: 24,
         request_timeout: "5s",
         mail_at: None,
         kafka: world.scale(LONG, SHORT),

@@ -209,6 +209,29 @@ fn one_lane_alone_can_use_next_to_everything() {
     }
 }
 
+/// What was accepted and is not durable yet would be sent again by a crash: it is never more than may be at the
+/// provider.
+#[test]
+fn nothing_goes_while_too_much_is_not_durable() {
+    let (mut gate, now) = rested(&slots_only(4, 0.2));
+    for (unrecorded, goes, why) in
+        [(4, false, "as many as there are slots"), (400, false, "far more"), (3, true, "one less"), (0, true, "none")]
+    {
+        gate.0.unrecorded(unrecorded);
+        gate.ask(singles(0, Transactional, 1), now);
+        let (grants, wake) = turn(&mut gate, now);
+        assert_eq!(!grants.is_empty(), goes, "{why}");
+        assert_eq!(wake.is_some(), !goes, "{why}: nobody tells when outcomes are durable, so it looks again");
+        gate.0.unrecorded(0);
+        for grant in turn(&mut gate, now).0.iter().chain(&grants) {
+            gate.release(Transactional, grant.permit.requests());
+        }
+    }
+    gate.0.unrecorded(3_999);
+    gate.ask(batch(0, Transactional, 1_000), now);
+    assert_eq!(turn(&mut gate, now).0.len(), 1, "a request carries 1,000: four of them are 4,000 messages");
+}
+
 /// Never more out than there are slots, and never more of marketing's than are not reserved.
 #[test]
 fn slots_are_kept() {

@@ -23,7 +23,7 @@ const KEEP_EVERY: Duration = Duration::from_millis(250);
 /// A daemon that has told where it listens.
 pub struct Daemon {
     pub child: Child,
-    ops: SocketAddr,
+    pub ops: SocketAddr,
     shown: PathBuf,
     kept: Cell<Option<Instant>>,
 }

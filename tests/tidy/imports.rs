@@ -44,7 +44,14 @@ pub const TABLE: &[(&str, May)] = &[
     ),
     // Side doors.
     ("feedback", May::Rooms(&["job", "outcome", "provider", "recipient", "observe"])),
-    ("console", May::RoomsAnd(&["control", "observe"], "Snapshot", &["intake::Status"])),
+    (
+        "console",
+        May::RoomsAnd(
+            &["control", "observe"],
+            "Snapshot",
+            &["dispatch::GateHandle", "gate::report::Report", "intake::Status"],
+        ),
+    ),
     // The frame.
     ("config", May::RoomsAnd(WORDS, "Config", PARTS_OF_CONFIG)),
     ("app", May::AllBut(&["sim", "cli", "main"])),
