@@ -18,6 +18,8 @@ mod limits;
 mod owners;
 #[path = "gate/rates.rs"]
 mod rates;
+#[path = "gate/shares.rs"]
+mod shares;
 #[path = "gate/turns.rs"]
 mod turns;
 #[path = "gate/warmup.rs"]

@@ -167,6 +167,8 @@ impl Bucket {
         // One unit cannot be parted: where there is no other, both lanes have it.
         let lent = (burst - share(burst, self.keeping.reserve)).max(1);
         let interval = self.interval(held);
+        // governor counts from the time at which a limiter is made; all of ours count from the beginning.
+        self.time.0.store(0, Ordering::Relaxed);
         let limiter = |burst: u32| {
             let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
             let quota = Quota::with_period(interval).unwrap_or(Quota::per_hour(NonZeroU32::MIN)).allow_burst(burst);

@@ -45,13 +45,13 @@ fn units(grant: &Granted, unit: Unit) -> u32 {
 }
 
 /// When each unit was granted, ascending.
-fn times(log: &[Granted], unit: Unit) -> Vec<u64> {
+pub fn times(log: &[Granted], unit: Unit) -> Vec<u64> {
     log.iter().flat_map(|g| std::iter::repeat_n(g.at, units(g, unit) as usize)).collect()
 }
 
 /// Every way for units to arrive up to `jitter` after their grants that could crowd a window. Returns how many
 /// windows were looked at.
-fn no_window_over(limit: Limit, granted: &[u64], jitter: Duration, why: &str, rng: &mut SmallRng) -> usize {
+pub fn no_window_over(limit: Limit, granted: &[u64], jitter: Duration, why: &str, rng: &mut SmallRng) -> usize {
     let count = limit.count as usize;
     let check = |times: &[u64], window: Duration, how: &str| {
         let over = windows_over(times, count, window);

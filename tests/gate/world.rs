@@ -17,7 +17,8 @@ use super::{batch, ms, singles};
 const SHARDS: usize = 4;
 
 /// What shards ask for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Wants {
     /// Single sends, up to 64 at a time.
     Singles,
