@@ -22,6 +22,8 @@ mod enqueue;
 mod fleet;
 #[path = "kafka_suite/instances.rs"]
 mod instances;
+#[path = "kafka_suite/lanes.rs"]
+mod lanes;
 #[path = "kafka_suite/malformed.rs"]
 mod malformed;
 #[path = "kafka_suite/order.rs"]
@@ -32,6 +34,8 @@ mod outage;
 mod rate;
 #[path = "kafka_suite/send_at.rs"]
 mod send_at;
+#[path = "kafka_suite/senders.rs"]
+mod senders;
 #[path = "kafka_suite/stop.rs"]
 mod stop;
 #[path = "kafka_suite/topics.rs"]

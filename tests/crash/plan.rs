@@ -71,11 +71,11 @@ pub fn settings(world: &World) -> Settings {
         hook: "120 requests/s",
         concurrency: 24,
         request_timeout: "5s",
-        mail_at: None,
         kafka: world.scale(LONG, SHORT),
         log: WITH_PERMITS,
         mail_keys: "batch_max = 2",
         sections: world.scale(LONG_LEASE, SHORT_LEASE),
+        ..Settings::default()
     }
 }
 

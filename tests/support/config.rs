@@ -36,10 +36,11 @@ pub struct Settings {
     pub request_timeout: &'static str,
     /// Where the mail account's vendor is; `None`: with the others.
     pub mail_at: Option<std::net::SocketAddr>,
-    /// Further keys of `[kafka]`, of `[log]` and of the mail account.
+    /// Further keys of `[kafka]`, of `[log]`, of the mail and of the sms account.
     pub kafka: &'static str,
     pub log: &'static str,
     pub mail_keys: &'static str,
+    pub sms_keys: &'static str,
     /// Whether the sms account is a second one for mail, which takes what the first does not.
     pub spare_mail: bool,
     /// Further sections.
@@ -58,6 +59,7 @@ impl Default for Settings {
             kafka: "",
             log: "",
             mail_keys: "",
+            sms_keys: "",
             spare_mail: false,
             sections: "",
         }
@@ -73,26 +75,11 @@ fn secret(dir: &Path, name: &str, value: &str) -> String {
 impl Settings {
     /// The file.
     pub fn text(&self, world: &World) -> String {
-        let Self { mail, sms, hook, concurrency, request_timeout, mail_at, kafka, log, mail_keys, sections, .. } = self;
-        let vendor = &world.vendor_config;
-        let key = secret(world.dir(), "sendgrid", &vendor.sendgrid_key);
-        let password = secret(world.dir(), "twilio", &vendor.twilio_password);
-        let signing = secret(world.dir(), "webhook", &vendor.webhook_secret);
+        let Self { kafka, log, sections, .. } = self;
         let sasl = secret(world.dir(), "kafka", canary::KAFKA_PASSWORD);
         let (brokers, prefix, embedded) = (&world.brokers, &world.prefix, !world.real);
-        let (base, sid) = (world.vendor_url(), &vendor.twilio_sid);
-        let mail_base = mail_at.map_or_else(|| base.clone(), |addr| format!("http://{addr}"));
-        let tiers = &world.tiers;
-        let (sms_account, routes) = match self.spare_mail {
-            true => (format!("kind = \"sendgrid\"\nbase_url = \"{base}\"\nkey = \"{key}\""), SPARE_MAIL),
-            false => (
-                format!("kind = \"twilio\"\nbase_url = \"{base}\"\naccount_sid = \"{sid}\"\npassword = \"{password}\""),
-                ROUTES,
-            ),
-        };
-        let common = format!(
-            "concurrency = {concurrency}\nrequest_timeout = \"{request_timeout}\"\nconnect_timeout = \"1s\"\nallow_hosts = [\"127.0.0.1\"]\n"
-        );
+        let (tiers, accounts) = (&world.tiers, self.accounts(world));
+        let routes = if self.spare_mail { SPARE_MAIL } else { ROUTES };
         format!(
             r#"
 [kafka]
@@ -116,7 +103,34 @@ format = "pretty"
 [tenants."*"]
 from = ["*"]
 {sections}
-[[providers]]
+{accounts}{routes}
+[[routes]]
+channel = "webhook"
+provider = "hook"
+"#
+        )
+    }
+
+    /// The three accounts.
+    fn accounts(&self, world: &World) -> String {
+        let Self { mail, sms, hook, concurrency, request_timeout, mail_at, mail_keys, sms_keys, .. } = self;
+        let vendor = &world.vendor_config;
+        let key = secret(world.dir(), "sendgrid", &vendor.sendgrid_key);
+        let password = secret(world.dir(), "twilio", &vendor.twilio_password);
+        let signing = secret(world.dir(), "webhook", &vendor.webhook_secret);
+        let (base, sid) = (world.vendor_url(), &vendor.twilio_sid);
+        let mail_base = mail_at.map_or_else(|| base.clone(), |addr| format!("http://{addr}"));
+        let sms_account = match self.spare_mail {
+            true => format!("kind = \"sendgrid\"\nbase_url = \"{base}\"\nkey = \"{key}\""),
+            false => {
+                format!("kind = \"twilio\"\nbase_url = \"{base}\"\naccount_sid = \"{sid}\"\npassword = \"{password}\"")
+            }
+        };
+        let common = format!(
+            "concurrency = {concurrency}\nrequest_timeout = \"{request_timeout}\"\nconnect_timeout = \"1s\"\nallow_hosts = [\"127.0.0.1\"]\n"
+        );
+        format!(
+            r#"[[providers]]
 name = "mail"
 kind = "sendgrid"
 base_url = "{mail_base}"
@@ -128,6 +142,7 @@ limits = ["{mail}"]
 name = "sms"
 {sms_account}
 limits = ["{sms}"]
+{sms_keys}
 {common}
 [[providers]]
 name = "hook"
@@ -135,10 +150,6 @@ kind = "webhook"
 secret = "{signing}"
 limits = ["{hook}"]
 {common}
-{routes}
-[[routes]]
-channel = "webhook"
-provider = "hook"
 "#
         )
     }
