@@ -58,7 +58,7 @@ fn codes_do_not_notice_a_campaign() {
     let busy = trickle(&world, rest);
     let ended = world.vendor_now();
     let usable = daemon.metric("peakpost_gate_rate", &["provider=\"hook\""]);
-    let left = daemon.metric("peakpost_lane_depth", &["provider=\"hook\"", "lane=\"marketing\""]);
+    let left = daemon.metric("peakpost_lane_depth_jobs", &["provider=\"hook\"", "lane=\"marketing\""]);
     assert!(left > 0.0, "the campaign was over before the codes; hint: enqueue more");
     let all = codes.len() + campaign.len();
     match world.size(true, false, false) {
