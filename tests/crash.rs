@@ -20,6 +20,8 @@ mod support;
 
 #[path = "crash/broker.rs"]
 mod broker;
+#[path = "crash/budget.rs"]
+mod budget;
 #[path = "crash/kills.rs"]
 mod kills;
 #[path = "crash/plan.rs"]

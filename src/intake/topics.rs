@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -18,6 +18,10 @@ use crate::observe::kafka;
 
 /// Longest wait for one answer of the broker.
 const WAIT: Duration = Duration::from_secs(10);
+
+/// How long a new topic may take to be known to the brokers, and how often they are asked.
+const APPEAR: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Records of the line are at most this large: a job of 256 KiB with its dead letter's headers fits.
 const MESSAGE_BYTES_MIN: i64 = 1024 * 1024;
@@ -155,7 +159,7 @@ impl Plan {
         client.create().map_err(|e| format!("cannot make the admin client: {e}"))
     }
 
-    /// Makes every topic that is not there. Returns the names of those it made.
+    /// Makes every topic that is not there and waits until a broker tells of it. Returns the names of those it made.
     ///
     /// # Errors
     /// The broker's first refusal.
@@ -194,7 +198,22 @@ impl Plan {
                 Err((name, code)) => return Err(format!("cannot create topic `{name}`: {code}")),
             }
         }
+        self.appear(&admin, &made).await?;
         Ok(made)
+    }
+
+    /// Waits until a broker's metadata have all of `made`. The controller answers before the brokers have heard of a new
+    /// topic: on a busy cluster that takes seconds. What has not appeared in time is for the verification to report.
+    async fn appear(&self, admin: &AdminClient<DefaultClientContext>, made: &[String]) -> Result<(), String> {
+        let until = Instant::now() + APPEAR;
+        loop {
+            let counts = partition_counts(admin)?;
+            let whole = |name: &String| counts.get(name) == Some(&usize::from(self.partitions));
+            if made.iter().all(whole) || Instant::now() >= until {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Compares every topic with what it must be.

@@ -71,7 +71,7 @@ impl Size {
         match (plan::is_full(), real) {
             // The embedded broker keeps 5 MiB per partition: many small worlds instead of a few large ones.
             (true, false) => Self { worlds: 56, beside: 8, jobs: 18_500, kills: 10, least: 500 },
-            (true, true) => Self { worlds: 8, beside: 8, jobs: 126_000, kills: 65, least: 500 },
+            (true, true) => Self { worlds: 8, beside: 4, jobs: 126_000, kills: 65, least: 500 },
             (false, _) => Self { worlds: 4, beside: 2, jobs: 10_000, kills: 5, least: 18 },
         }
     }
