@@ -98,6 +98,8 @@ fn gate(messages: u32) {
         weight: 9,
         tenant_weights: HashMap::new(),
         warm_up: None,
+        elsewhere: false,
+        fails_alone: false,
     };
     let mut gate = Gate::new(&config, "bench", 1, 0, start);
     gate.homes(&[(0, 1)], start, Wall(0));
@@ -114,7 +116,7 @@ fn gate(messages: u32) {
         for answer in answers.drain(..) {
             if let Say::Go(permit) = answer.say {
                 done += permit.messages() as usize;
-                gate.release(Lane::Marketing, permit.requests());
+                gate.release(Lane::Marketing, permit.requests(), permit.pass());
             }
         }
     }

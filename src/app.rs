@@ -14,7 +14,9 @@ use std::time::Duration;
 use crate::config::{Config, Fixed};
 use crate::console::{Console, View};
 use crate::dispatch::{self, GateHandle, PermitLog};
+use crate::intake::control::{self, Following};
 use crate::intake::{self, Drained, Intake, Links, Status};
+use crate::job::Home;
 use crate::ledger::ownership::Ownership;
 use crate::observe::{Clock, Metrics};
 use crate::provider::wire::Wire;
@@ -24,6 +26,8 @@ use crate::settle::{self, Settling};
 const STILL_WAITING: Duration = Duration::from_secs(2);
 /// Added to the drain for the last commit and for leaving the group.
 const LEAVE: Duration = Duration::from_secs(5);
+/// Orders of other instances on their way to the gates.
+const ORDERS: usize = 1024;
 
 /// Why the daemon did not start or went on no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +66,7 @@ pub struct Daemon {
     /// Every metric.
     pub metrics: Metrics,
     intake: Intake,
+    control: Following,
     dispatch: tokio::task::JoinSet<()>,
     settling: std::thread::JoinHandle<Result<(), String>>,
     console: tokio::task::JoinHandle<()>,
@@ -81,22 +86,18 @@ impl Daemon {
                 "no providers are configured: nothing could be sent; hint: add a [[providers]] and a [[routes]] block";
             return Err(Failure::Misconfigured(hint.to_owned()));
         }
-        let report = config.topics.verify(config.embedded).await.map_err(Failure::Unavailable)?;
-        for left_out in &report.left_out {
-            tracing::warn!(target: "peakpost::app", left_out, "not verified");
-        }
-        for topic in &report.orphans {
-            tracing::warn!(target: "peakpost::app", topic, "holds jobs of a provider that is not configured: what waits there goes nowhere until a provider of that name is");
-        }
-        if !report.faults.is_empty() {
-            return Err(Failure::Misconfigured(report.faults.join("\n")));
-        }
+        let homes = verified(&config).await?;
         let clock = Clock::default();
         let metrics = Metrics::new().map_err(|e| Failure::Broken(format!("metrics: {e}")))?;
-        let ownership = Arc::new(Ownership::new(report.partitions, clock.mono()));
+        let ownership = Arc::new(Ownership::new(homes, clock.mono()));
         let console = Console::bind(config.ops).await.map_err(Failure::Misconfigured)?;
         let ops = console.addr().map_err(Failure::Broken)?;
         let (drain, fixed) = (config.intake.drain, config.fixed);
+        let instance = format!("{:016x}", extras.seed);
+        let (orders_tx, orders) = tokio::sync::mpsc::channel(ORDERS);
+        // A stop that is in force must be known before anything is sent.
+        let control = control::follow(&config.intake, homes, orders_tx, clock.clone()).await;
+        let control = control.map_err(Failure::Unavailable)?;
         let (mut settle_thread, mut line) = (None, None);
         let intake = intake::start(config.intake.clone(), |intake_thread| {
             let (back_tx, back) = settle::back_channel();
@@ -111,8 +112,10 @@ impl Daemon {
             let keeps_budgets = providers.iter().any(dispatch::Provider::keeps_budgets);
             let dispatch = dispatch::start(dispatch::Parts {
                 providers,
-                homes: report.partitions,
+                homes,
                 opened: keeps_budgets.then_some(opened),
+                control: orders,
+                instance: instance.clone(),
                 rules: config.rules,
                 shards: config.shards,
                 seed: extras.seed,
@@ -138,8 +141,8 @@ impl Daemon {
         };
         let view = View { status: intake.status.clone(), metrics: metrics.clone(), gates: gates.clone() };
         let console = tokio::spawn(console.serve(view));
-        tracing::info!(target: "peakpost::app", %ops, homes = report.partitions, shards = config.shards, "running");
-        Ok(Self { ops, metrics, intake, dispatch, settling, console, drain, gates, fixed })
+        tracing::info!(target: "peakpost::app", %ops, homes, shards = config.shards, instance, "running");
+        Ok(Self { ops, metrics, intake, control, dispatch, settling, console, drain, gates, fixed })
     }
 
     /// Takes over what of another configuration can be changed while it runs: limits, concurrency, weights, warm-up.
@@ -182,7 +185,8 @@ impl Daemon {
                     return Failure::Broken(why);
                 }
                 _ = look.tick() => {
-                    if self.intake.thread.is_finished() || self.settling.is_finished() {
+                    let threads = [self.intake.thread.is_finished(), self.control.is_finished(), self.settling.is_finished()];
+                    if threads.contains(&true) {
                         return Failure::Broken("a thread of the line has ended; see the log".to_owned());
                     }
                 }
@@ -222,6 +226,11 @@ impl Daemon {
         };
         tracing::info!(target: "peakpost::app", left = drained.left, committed = drained.committed, "intake has left the group");
         let rest = async {
+            // The tasks of the line end after the last of those who give them work.
+            let unheard = tokio::task::spawn_blocking(move || self.control.stop()).await;
+            if let Err(e) = unheard {
+                tracing::error!(target: "peakpost::app", error = %e, "the reader of orders was not ended");
+            }
             while let Some(ended) = self.dispatch.join_next().await {
                 if let Err(e) = ended {
                     tracing::error!(target: "peakpost::app", error = %e, "a dispatch task failed");
@@ -237,6 +246,21 @@ impl Daemon {
             _ => tracing::warn!(target: "peakpost::app", "not everything ended in time"),
         }
         Ok(drained)
+    }
+}
+
+/// Verifies the topics. Their number of partitions.
+async fn verified(config: &Config) -> Result<Home, Failure> {
+    let report = config.topics.verify(config.embedded).await.map_err(Failure::Unavailable)?;
+    for left_out in &report.left_out {
+        tracing::warn!(target: "peakpost::app", left_out, "not verified");
+    }
+    for topic in &report.orphans {
+        tracing::warn!(target: "peakpost::app", topic, "holds jobs of a provider that is not configured: what waits there goes nowhere until a provider of that name is");
+    }
+    match report.faults.is_empty() {
+        true => Ok(report.partitions),
+        false => Err(Failure::Misconfigured(report.faults.join("\n"))),
     }
 }
 

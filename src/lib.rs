@@ -19,6 +19,7 @@
 //! | `job/` | What we were asked to send: the contract, ids, lane, channel, receipt. |
 //! | `outcome/` | What an attempt said (verdict), what became of a job (outcome), closed reason codes. |
 //! | `observe/` | Metric catalogue, the wide line per attempt, logs, the clock. |
+//! | `control` | What instances tell each other: orders, each with its author, its reason and its end. |
 //! | `ledger/` | One home's obligations: what is in flight, what may be committed; who owns what until when. |
 //! | `lane/` | Queues per provider, flow and lane, grouped by what may share a request. |
 //! | `policy/` | May this message go to this person now? |
@@ -48,6 +49,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod control;
 pub mod dispatch;
 pub mod gate;
 pub mod intake;

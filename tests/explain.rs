@@ -12,6 +12,7 @@ fn half() -> Value {
     json!({
         "provider": "mail", "at_ms": 1_795_327_200_000_i64, "homes_owned": 6, "homes": 12, "share": 0.5,
         "binding": [{"by": "limit", "limit": "600 requests/s", "part": 0.93}, {"by": "concurrency", "part": 0.04}],
+        "factor": 1.0, "ramp": 1.0, "breaker": {"state": "allow"}, "stopped_senders": [],
         "lately_s": 9.8, "granted_per_s": 250.0, "waiting": 3, "in_use": 12, "slots": 32, "slots_of_all": 64,
         "limits": [
             {"limit": "600 requests/s", "of": "account", "unit": "requests", "of_all_per_s": 570.0, "here_per_s": 285.0},
@@ -66,6 +67,33 @@ fn each_factor_has_its_words() {
     let table = [
         ("alone", json!({"share": 1.0, "homes_owned": 12}), "12 of 12 homes are owned here\n"),
         ("a stop names its end", json!({"stopped_s": 90.0}), "until 2026-11-22T06:01:30.000Z (1 min 30 s more)"),
+        (
+            "a breaker names its cause and its end",
+            json!({"breaker": {"state": "block", "until_s": 7.2, "why": "20 of 20 replies in 10 s failed"}}),
+            "breaker: blocks for 8 s more; 20 of 20 replies in 10 s failed\n  without it: the limits below",
+        ),
+        (
+            "a breaker that probes",
+            json!({"breaker": {"state": "probe", "why": "credentials"}}),
+            "breaker: probe, single messages try whether it is well; credentials",
+        ),
+        ("a breaker binds", bound("breaker"), "bound by the breaker: the provider fails for 100 %"),
+        (
+            "a factor that was learned",
+            json!({"factor": 0.1}),
+            "throttle: 10.0 % of the limits is used, learned from throttled replies\n  without it: 10.0 times",
+        ),
+        ("a factor binds", bound("throttle"), "bound by `9 messages/h` (account), of which a part is used: the vendor"),
+        (
+            "a ramp",
+            json!({"ramp": 0.05}),
+            "ramp: 5.0 % after a silence, all of it within 5 s\n  without it: 20.0 times",
+        ),
+        (
+            "senders that were told to wait",
+            json!({"stopped_senders": [["+15550100", 61.0], ["+15550101", 2.5]]}),
+            "stops of senders: +15550100 (1 min 1 s), +15550101 (3 s)",
+        ),
         ("a stop binds", bound("stop"), "bound by a stop of the provider for 100 %"),
         ("a spent budget", bound("budget"), "bound by `9 messages/h` (account): the budget is spent"),
         ("a write", bound("usage"), "`9 messages/h` (account): the next block is not written"),

@@ -6,24 +6,38 @@
 
 #[path = "gate/alone.rs"]
 mod alone;
+#[path = "gate/breaker.rs"]
+mod breaker;
 #[path = "gate/budget.rs"]
 mod budget;
 #[path = "gate/fair.rs"]
 mod fair;
 #[path = "gate/fleet.rs"]
 mod fleet;
+#[path = "gate/heard.rs"]
+mod heard;
 #[path = "gate/limits.rs"]
 mod limits;
 #[path = "gate/owners.rs"]
 mod owners;
+#[path = "gate/pace.rs"]
+mod pace;
 #[path = "gate/rates.rs"]
 mod rates;
+#[path = "gate/schedules.rs"]
+mod schedules;
 #[path = "gate/shares.rs"]
 mod shares;
+#[path = "gate/stops.rs"]
+mod stops;
 #[path = "gate/turns.rs"]
 mod turns;
+#[path = "gate/vendor.rs"]
+mod vendor;
 #[path = "gate/warmup.rs"]
 mod warmup;
+#[path = "gate/weather.rs"]
+mod weather;
 #[path = "gate/world.rs"]
 mod world;
 
@@ -51,6 +65,8 @@ fn config(limits: &[&str], concurrency: u32) -> Config {
         weight: 9,
         tenant_weights: HashMap::new(),
         warm_up: None,
+        elsewhere: false,
+        fails_alone: false,
     }
 }
 

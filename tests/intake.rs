@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender};
+use peakpost::control::Order;
+use peakpost::intake::control::{self, Following};
 use peakpost::intake::{self, FirstStart, Intake};
 use peakpost::job::receipt::{Back, Why};
 use peakpost::job::topic::Topics;
@@ -59,8 +61,7 @@ impl Line {
     fn new() -> Self {
         let cluster = MockCluster::new(1).unwrap();
         let topics = Topics::with("line", &["10s".to_owned()], &["mail".to_owned()]);
-        let sources = topics.layout().all().map(|source| topics.source(source).to_owned());
-        for topic in sources.chain([topics.homes(), topics.outcomes(), topics.dead(), topics.usage()]) {
+        for topic in topics.all() {
             cluster.create_topic(&topic, i32::from(HOMES), 1).unwrap();
         }
         Self { cluster, topics }
@@ -133,9 +134,8 @@ impl Line {
         producer.flush(PATIENCE).unwrap();
     }
 
-    /// Starts intake; nobody is told of more than `room` homes before somebody listens.
-    fn start(&self, room: usize) -> Instance {
-        let config = intake::Config {
+    fn config(&self) -> intake::Config {
+        intake::Config {
             client: self.client(),
             topics: self.topics.clone(),
             group: "line".to_owned(),
@@ -150,7 +150,18 @@ impl Line {
             duplicate_window: 100,
             trims: false,
             memory_bytes: 16 << 20,
-        };
+        }
+    }
+
+    /// Follows what instances tell each other.
+    fn follow(&self) -> (Result<Following, String>, mpsc::Receiver<Order>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (to, orders) = mpsc::channel(1);
+        (runtime.block_on(control::follow(&self.config(), HOMES, to, Clock::default())), orders)
+    }
+
+    /// Starts intake; nobody is told of more than `room` homes before somebody listens.
+    fn start(&self, room: usize) -> Instance {
         let clock = Clock::default();
         let ownership = Arc::new(Ownership::new(HOMES, clock.mono()));
         let (to_shard, shard) = mpsc::channel(64);
@@ -164,7 +175,7 @@ impl Line {
             metrics: Metrics::new().unwrap(),
             clock,
         };
-        let intake = intake::start(config, |_| Ok(links)).unwrap();
+        let intake = intake::start(self.config(), |_| Ok(links)).unwrap();
         Instance { ownership, usage, intake, shard, give_back }
     }
 }
@@ -294,6 +305,56 @@ fn homes_whose_past_cannot_be_read_stop_and_name_the_topic() {
     assert_eq!(instance.ownership.owned(), [], "what was spent is not known, so nothing may be sent");
     assert!(instance.usage.try_recv().is_err(), "and nobody may be told that it was nothing");
     instance.stop();
+}
+
+/// A stop of the whole account that ends so many milliseconds from now.
+fn order(provider: &str, ms: i64) -> Order {
+    let until = Wall(Clock::default().wall().0 + ms);
+    Order { provider: provider.into(), sender: None, until, by: "4f".into(), why: "throttled".into() }
+}
+
+/// Who starts in the middle of a stop must not be the one who breaks it, and who runs must hear of the next in time.
+#[test]
+fn orders_in_force_are_heard_at_the_start_and_new_ones_as_they_come() {
+    let line = Line::new();
+    let topic = line.topics.control();
+    let write = |home, order: &Order| {
+        line.write(&topic, home, &String::from_utf8(order.key()).unwrap(), Some(&order.value()));
+    };
+    let standing: Vec<Order> = (0..HOMES).map(|home| order(&format!("mail-{home}"), 3_600_000)).collect();
+    for (home, order) in (0..).zip(&standing) {
+        write(home, order);
+    }
+    write(0, &order("mail-0", -1));
+    line.write(&topic, 0, "stop/mail-1", Some(b"rubbish"));
+    line.write(&topic, 1, "pause/lane/marketing", Some(b"{}"));
+    line.write(&topic, 2, "stop/mail-2", None);
+    let (following, mut orders) = line.follow();
+    let following = following.unwrap();
+    let mut next = || until("an order is heard", || orders.try_recv().ok());
+    let mut heard: Vec<Order> = standing.iter().map(|_| next()).collect();
+    heard.sort_by(|a, b| a.provider.cmp(&b.provider));
+    assert_eq!(heard, standing, "what is in force in any partition, and nothing else");
+    for home in 0..HOMES {
+        let new = order(&format!("sms-{home}"), 3_600_000);
+        let began = Instant::now();
+        write(home, &new);
+        assert_eq!(next(), new);
+        assert!(began.elapsed() < Duration::from_secs(1), "heard after {:?}; hint: fetch.wait.max.ms", began.elapsed());
+    }
+    following.stop();
+    assert!(orders.blocking_recv().is_none(), "nobody speaks any more, and nothing else was heard");
+}
+
+#[test]
+fn orders_that_cannot_be_read_keep_the_daemon_from_starting() {
+    let line = Line::new();
+    // The mock tells the end of an empty partition even with an error.
+    (0..HOMES).for_each(|home| line.write(&line.topics.control(), home, "stop/mail", Some(b"{}")));
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    line.cluster.request_errors(RDKafkaApiKey::Fetch, &[refused; 1000]);
+    let why = line.follow().0.expect_err("a stop that is in force would not be known");
+    assert!(why.contains("`line.control` cannot be read") && why.contains("ACLs"), "{why}");
 }
 
 /// Home 0 was killed between the two records of a hand-over to home 2, and handed the job over once more.

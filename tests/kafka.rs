@@ -18,6 +18,8 @@ mod blocked;
 mod carried;
 #[path = "kafka_suite/enqueue.rs"]
 mod enqueue;
+#[path = "kafka_suite/failover.rs"]
+mod failover;
 #[path = "kafka_suite/fleet.rs"]
 mod fleet;
 #[path = "kafka_suite/instances.rs"]
@@ -32,6 +34,8 @@ mod order;
 mod outage;
 #[path = "kafka_suite/rate.rs"]
 mod rate;
+#[path = "kafka_suite/reset.rs"]
+mod reset;
 #[path = "kafka_suite/send_at.rs"]
 mod send_at;
 #[path = "kafka_suite/senders.rs"]
@@ -42,6 +46,8 @@ mod stop;
 mod topics;
 #[path = "kafka_suite/twice.rs"]
 mod twice;
+#[path = "kafka_suite/unknown_limit.rs"]
+mod unknown_limit;
 #[path = "kafka_suite/vendor.rs"]
 mod vendor;
 #[path = "kafka_suite/warm_up.rs"]

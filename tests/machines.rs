@@ -9,6 +9,8 @@ mod aside;
 mod budget;
 #[path = "machines/carried.rs"]
 mod carried;
+#[path = "machines/control.rs"]
+mod control;
 #[path = "machines/flows.rs"]
 mod flows;
 #[path = "machines/known.rs"]

@@ -25,9 +25,12 @@ fn touched() -> Metrics {
     m.gate_share.with_label_values(&["mail"]).set(1.0);
     m.gate_changes.with_label_values(&["mail", "share"]).inc();
     m.gate_bound.with_label_values(&["mail", "limit"]).inc_by(1.0);
-    m.spilled.with_label_values(&["mail"]).inc();
+    m.rerouted.with_label_values(&["mail", "spare", "breaker"]).inc();
+    m.gate_factor.with_label_values(&["mail"]).set(1.0);
+    m.breaker_state.with_label_values(&["mail", "allow"]).set(1);
     m.gate_wait.with_label_values(&["mail", "marketing"]).observe(1.0);
     m.gate_stopped.with_label_values(&["mail"]).set(1.0);
+    m.control_orders.with_label_values(&["told"]).inc();
     m.vendor_latency.with_label_values(&["mail"]).observe(1.0);
     m.accept_latency.with_label_values(&["marketing"]).observe(1.0);
     m.lag.with_label_values(&["marketing"]).set(1);
@@ -127,8 +130,8 @@ fn names_follow_the_conventions() {
 #[test]
 fn labels_are_of_a_closed_set() {
     const KNOWN: &[&str] = &[
-        "by", "factor", "lane", "limit", "outcome", "provider", "reason", "result", "shard", "source", "unit",
-        "verdict", "version",
+        "by", "dir", "factor", "lane", "limit", "outcome", "provider", "reason", "result", "shard", "source", "state",
+        "to", "unit", "verdict", "version",
     ];
     for (name, m) in shown(&touched().render()) {
         let unknown: Vec<_> = m.labels.iter().filter(|label| !KNOWN.contains(&label.as_str())).collect();

@@ -10,4 +10,5 @@ mod providers {
     mod replies;
     mod requests;
     mod support;
+    mod throttle;
 }

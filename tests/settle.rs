@@ -88,8 +88,7 @@ fn settle_on(
 /// Makes the topics and starts a settle thread.
 fn begin(cluster: &Cluster) -> (Settling, Receiver<Vec<Back>>) {
     let topics = topics();
-    let sources = topics.layout().all().map(|source| topics.source(source).to_owned());
-    for topic in sources.chain([topics.outcomes(), topics.dead(), topics.usage()]) {
+    for topic in topics.all() {
         cluster.create_topic(&topic, HOMES, 1).unwrap();
     }
     let client = vec![("bootstrap.servers".to_owned(), cluster.bootstrap_servers())];
@@ -278,6 +277,78 @@ fn what_is_written_ahead_is_acknowledged_when_it_is_durable() {
     }
 }
 
+/// Reads all partitions of a topic from their beginning.
+fn reader(cluster: &Cluster, topic: &str) -> BaseConsumer {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "test");
+    let consumer: BaseConsumer = client.create().unwrap();
+    let mut list = TopicPartitionList::new();
+    for home in 0..HOMES {
+        list.add_partition_offset(topic, home, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    consumer
+}
+
+/// The first records of a key.
+fn under(cluster: &Cluster, topic: &str, key: &str, count: usize) -> Vec<(i32, Vec<u8>)> {
+    let consumer = reader(cluster, topic);
+    let mut found = Vec::new();
+    while found.len() < count {
+        let next = consumer.poll(PATIENCE).unwrap_or_else(|| panic!("{} of {count} under `{key}`", found.len()));
+        let record = next.unwrap().detach();
+        if record.key() == Some(key.as_bytes()) {
+            found.push((record.partition(), record.payload().unwrap().to_vec()));
+        }
+    }
+    found
+}
+
+/// Compaction keeps the last word under a key only where all words under it lie in one partition.
+#[test]
+fn what_others_are_told_lies_where_its_key_says() {
+    let not_leader = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    for (errors, why) in [(vec![], "at once"), (vec![not_leader; 2], "an error that passes is waited out")] {
+        let cluster = MockCluster::new(1).unwrap();
+        let (settling, _came) = begin(&cluster);
+        cluster.request_errors(RDKafkaApiKey::Produce, &errors);
+        let keys: Vec<String> = (0..8).map(|n| format!("stop/mail-{n}")).collect();
+        let tell = |word: &str| {
+            for key in &keys {
+                settling.settler.tell(key.clone().into_bytes(), word.as_bytes().to_vec());
+            }
+        };
+        tell("first");
+        let first: Vec<_> = keys.iter().map(|key| under(&cluster, &topics().control(), key, 1).remove(0)).collect();
+        tell("last");
+        let places: std::collections::BTreeSet<i32> = first.iter().map(|(home, _)| *home).collect();
+        assert!(places.len() > 1, "{why}: keys must be spread: {places:?}");
+        for (key, (home, word)) in keys.iter().zip(first) {
+            let both = under(&cluster, &topics().control(), key, 2);
+            assert_eq!(both, [(home, word), (home, b"last".to_vec())], "{why}: `{key}`");
+        }
+    }
+}
+
+/// Orders help others; a topic that takes none must not stop jobs.
+#[test]
+fn what_others_cannot_be_told_stops_nobody() {
+    let cluster = MockCluster::new(1).unwrap();
+    let (settling, came) = begin(&cluster);
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
+    settling.settler.tell(b"stop/mail".to_vec(), b"refused".to_vec());
+    let consumer = reader(&cluster, &topics().control());
+    // What is in one request with it is refused as well.
+    let taken = (0..50).find_map(|_| {
+        settling.settler.tell(b"stop/mail".to_vec(), b"taken".to_vec());
+        Some(consumer.poll(PATIENCE / 50)?.unwrap().detach())
+    });
+    let taken = taken.expect("one order that was refused must not keep the next ones back");
+    assert_eq!(taken.payload(), Some(&b"taken"[..]), "what was refused for good is not tried again");
+    settling.settler.settle(vec![settlement(7, Kind::Accepted, Reason::Accepted)]);
+    assert_eq!(settled(&collect(&came, |got| !got.is_empty())), 1, "its home goes on");
+}
+
 /// A topic that takes nothing must not stop jobs that no long limit holds back.
 #[test]
 fn what_is_written_ahead_and_refused_for_good_is_never_acknowledged_and_stops_nobody() {
@@ -295,7 +366,7 @@ fn what_is_written_ahead_and_refused_for_good_is_never_acknowledged_and_stops_no
     assert_eq!(settled(&got), 1, "{got:?}");
 }
 
-/// Nobody is left to spend it, so nobody waits for it; outcomes are waited for.
+/// Nobody is left to spend it, so nobody waits for it, nor for an order; outcomes are waited for.
 #[test]
 fn what_is_written_ahead_does_not_keep_the_daemon_from_ending() {
     let cluster = MockCluster::new(1).unwrap();
@@ -305,6 +376,7 @@ fn what_is_written_ahead_does_not_keep_the_daemon_from_ending() {
     assert_eq!(tag(&mut acknowledged), Some(1), "the producer has met its broker");
     cluster.broker_down(1).unwrap();
     settling.settler.write_ahead(ahead(2, &done));
+    settling.settler.tell(b"stop/mail".to_vec(), b"{}".to_vec());
     let Settling { settler, thread } = settling;
     drop((settler, done));
     // The thread's end takes the second one's channel with it.

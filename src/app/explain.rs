@@ -60,12 +60,7 @@ pub fn text(explained: &Explained) -> String {
     lines.extend(binding(report));
     lines.push(String::new());
     lines.push(share(report));
-    if let Some(left) = report.stopped_s {
-        let millis = i64::try_from(whole(left * 1_000.0)).unwrap_or(i64::MAX);
-        let until = Wall(report.at_ms.saturating_add(millis));
-        lines.push(format!("stop: the provider asked for it, until {until} ({} more)", span(left)));
-        lines.push("  without it: the limits below".to_owned());
-    }
+    lines.extend(weather(report));
     lines.push(match report.limits.is_empty() {
         true => "limits: none".to_owned(),
         false => "limits:".to_owned(),
@@ -106,6 +101,9 @@ fn name(Binding { by, limit, .. }: &Binding) -> String {
         By::WarmUp => "the warm-up: the next block is not written to the usage topic yet".to_owned(),
         By::Concurrency => "`concurrency`: all slots are in use".to_owned(),
         By::Stop => "a stop of the provider".to_owned(),
+        By::Breaker => "the breaker: the provider fails".to_owned(),
+        By::Throttle => format!("{limit} (account), of which a part is used: the vendor throttles"),
+        By::Ramp => format!("{limit} (account), of which a part is used: the ramp after a silence"),
         By::Outcomes => "Kafka: outcomes of what was accepted are not durable yet".to_owned(),
         By::Share => "the share: other instances own the homes".to_owned(),
     }
@@ -116,6 +114,45 @@ fn share(report: &Report) -> String {
     let without = if *share < 1.0 { "; without it: what each limit is over all instances" } else { "" };
     let part = number(share * 100.0);
     format!("share: {part} % of the account's limits, {homes_owned} of {homes} homes are owned here{without}")
+}
+
+/// What the vendor's state takes away, and what there would be without.
+fn weather(report: &Report) -> Vec<String> {
+    let Report { factor, ramp, breaker, stopped_senders, .. } = report;
+    let mut lines = Vec::new();
+    let mut line = |text: String, without: &str| lines.extend([text, format!("  without it: {without}")]);
+    let why = breaker.why.as_deref().unwrap_or("it failed");
+    match (breaker.state.as_str(), breaker.until_s) {
+        ("allow", _) => {}
+        (_, Some(left)) => line(format!("breaker: blocks for {} more; {why}", span(left)), "the limits below"),
+        (state, None) => {
+            line(format!("breaker: {state}, single messages try whether it is well; {why}"), "the limits below");
+        }
+    }
+    if let Some(left) = report.stopped_s {
+        let millis = i64::try_from(whole(left * 1_000.0)).unwrap_or(i64::MAX);
+        let until = Wall(report.at_ms.saturating_add(millis));
+        line(format!("stop: the provider asked for it, until {until} ({} more)", span(left)), "the limits below");
+    }
+    if *factor < 1.0 {
+        let (part, times) = (number(factor * 100.0), number(1.0 / factor));
+        line(
+            format!("throttle: {part} % of the limits is used, learned from throttled replies"),
+            &format!("{times} times what they are here"),
+        );
+    }
+    if *ramp < 1.0 {
+        let (part, times) = (number(ramp * 100.0), number(1.0 / ramp));
+        line(
+            format!("ramp: {part} % after a silence, all of it within 5 s"),
+            &format!("{times} times what they are here"),
+        );
+    }
+    if !stopped_senders.is_empty() {
+        let all: Vec<String> = stopped_senders.iter().map(|(name, left)| format!("{name} ({})", span(*left))).collect();
+        line(format!("stops of senders: {}", all.join(", ")), "their own limits below");
+    }
+    lines
 }
 
 /// One limit: what it is worth here, and what it would be without each factor.

@@ -86,8 +86,15 @@ fn describe(config: &Config) -> String {
     for route in &config.rules.routes.0 {
         let tenant = route.tenant.as_deref().unwrap_or("any tenant");
         let lane = route.lane.map_or("any lane", Lane::as_str);
-        let providers: Vec<&str> = route.providers.iter().map(|id| config.providers[*id].name.as_str()).collect();
-        line(format!("route: {}, {tenant}, {lane} -> {}", route.channel, providers.join(", then ")));
+        let name = |id: &usize| config.providers[*id].name.as_str();
+        let providers = match route.weights.as_slice() {
+            [] => route.providers.iter().map(name).collect::<Vec<_>>().join(", then "),
+            weights => {
+                let all = route.providers.iter().zip(weights);
+                all.map(|(id, weight)| format!("{weight} parts {}", name(id))).collect::<Vec<_>>().join(", ")
+            }
+        };
+        line(format!("route: {}, {tenant}, {lane} -> {providers}", route.channel));
     }
     out
 }

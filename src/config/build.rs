@@ -80,8 +80,11 @@ pub(super) fn build(raw: Raw, fixed: Fixed) -> Result<Config, Faults> {
     let rules = rules(&mut c, &raw, tiers);
     relations(&mut c, &raw, &intake);
     limits::check_weights(&mut c, &raw);
-    let providers: Vec<ProviderConfig> =
+    let mut providers: Vec<ProviderConfig> =
         raw.providers.iter().filter_map(|p| provider::provider(&mut c, p, &raw, &intake)).collect();
+    for (id, provider) in providers.iter_mut().enumerate() {
+        provider.gate.elsewhere = rules.routes.has_another(id);
+    }
     let config = Config {
         topics,
         intake,
@@ -255,6 +258,9 @@ fn rules(c: &mut Collected, raw: &Raw, tiers: Tiers) -> dispatch::Rules {
     }
 }
 
+/// Most that a provider of a route may weigh.
+const WEIGHT_MAX: u32 = 1_000;
+
 fn route(c: &mut Collected, r: &Route, providers: &[Provider]) -> Option<route::Route> {
     let names = match (&r.provider, &r.providers) {
         (Some(one), None) => std::slice::from_ref(one),
@@ -290,10 +296,22 @@ fn route(c: &mut Collected, r: &Route, providers: &[Provider]) -> Option<route::
             )
         });
     }
+    let fits = r.weights.is_empty()
+        || (r.weights.len() == names.len()
+            && r.weights.iter().all(|weight| *weight <= WEIGHT_MAX)
+            && r.weights.iter().any(|weight| *weight > 0));
+    c.must(fits, || {
+        format!(
+            "routes: `weights` of a route of {} must be one for each of `providers`, 0 to {WEIGHT_MAX}, not all 0; \
+             hint: `weights = [70, 30]`",
+            r.channel
+        )
+    });
     (!ids.is_empty()).then(|| route::Route {
         channel: r.channel,
         tenant: r.tenant.clone(),
         lane: r.lane,
         providers: ids,
+        weights: r.weights.clone(),
     })
 }

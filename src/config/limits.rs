@@ -44,6 +44,9 @@ pub(super) fn gate(c: &mut Collected, p: &Provider, raw: &Raw, jitter: Duration)
         weight: priority.weight,
         tenant_weights: weights(raw),
         warm_up,
+        // Whoever knows the routes and the kind sets these.
+        elsewhere: false,
+        fails_alone: false,
     }
 }
 

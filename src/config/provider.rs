@@ -33,7 +33,7 @@ pub(super) fn provider(c: &mut Collected, p: &Provider, raw: &Raw, intake: &inta
             intake.drain
         ))
     });
-    let gate = limits::gate(c, p, raw, jitter);
+    let mut gate = limits::gate(c, p, raw, jitter);
     c.must(connect_timeout <= request_timeout, || at("connect_timeout must not be longer than request_timeout"));
     let kind = match kind(p) {
         Ok(kind) => kind,
@@ -42,6 +42,7 @@ pub(super) fn provider(c: &mut Collected, p: &Provider, raw: &Raw, intake: &inta
             return None;
         }
     };
+    gate.fails_alone = kind.job_names_endpoint();
     let wire = WireConfig {
         connect_timeout,
         request_timeout,

@@ -182,6 +182,8 @@ pub(super) struct Route {
     pub(super) lane: Option<Lane>,
     pub(super) provider: Option<String>,
     pub(super) providers: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) weights: Vec<u32>,
 }
 
 /// Days as a list, or as growth.

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 
 use super::gatekeeper::ToGate;
 use super::shard::{Event, Shard, until, waiting_since};
-use super::{Now, split};
+use super::{Now, split, word};
+use crate::gate::Pass;
 use crate::job::receipt::Why;
 use crate::job::{Job, Lane, field};
 use crate::ledger::ownership::Standing;
@@ -22,8 +23,8 @@ use crate::provider::{Decoded, Reply, Request};
 use crate::retry::Next;
 use crate::route::ProviderId;
 
-/// A provider that turns everything away is asked again after this; one that cannot be reached, after a backoff.
-const PROVIDER_DOWN_PAUSE: Duration = Duration::from_secs(10);
+/// That a provider turns everything away is told anew only after this.
+const DOWN_QUIET: Duration = Duration::from_secs(10);
 
 /// A request that is out, with its jobs.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(super) struct Flight {
     pub(super) provider: ProviderId,
     pub(super) lane: Lane,
     pub(super) key: u64,
+    pub(super) pass: Pass,
     pub(super) jobs: Vec<Job>,
     pub(super) started: Instant,
 }
@@ -73,9 +75,8 @@ impl Shard {
     /// A request has ended.
     pub(super) fn landed(&mut self, flight: usize, result: &Result<Reply, WireError>, now: Now) {
         failpoint!("after_reply");
-        let Flight { provider, lane, key, jobs, started } = self.flights.remove(flight);
+        let Flight { provider, lane, key, pass, jobs, started } = self.flights.remove(flight);
         self.lines[provider].in_flight.dec();
-        self.release(provider, lane, 1);
         let took = now.mono.saturating_duration_since(started);
         let decoded = self.decode(provider, jobs.len(), result, now);
         let verdict = match &decoded {
@@ -84,6 +85,8 @@ impl Shard {
             Decoded::Unblamed(said) => Verdict::Refused(said.clone()),
         };
         self.count(provider, lane, jobs.len(), &verdict, took);
+        let word = word::of(&verdict, &jobs, self.ctx.desks[provider].provider.kind.job_names_endpoint());
+        self.tell_gate(provider, ToGate::Landed { lane, sent: started, pass, word });
         let first =
             jobs.first().map(|job| (job.spec().tenant.to_string(), job.spec().id.to_string(), job.way.attempts));
         let count = jobs.len();
@@ -254,45 +257,41 @@ impl Shard {
         }
     }
 
-    /// What a verdict means for everyone, not only for its jobs.
+    /// What a verdict means here at once, before the gate has heard of it: permits are out.
     fn heed(&mut self, provider: ProviderId, verdict: &Verdict, jobs: &[Job], now: Now) {
-        let until = match verdict {
-            Verdict::Throttled { wait: Some(wait), scope: Scope::Provider, .. } => now.mono + *wait,
-            Verdict::Throttled { wait: None, scope: Scope::Provider, .. } => now.mono + self.ctx.rules.retry.backoff,
+        match verdict {
+            Verdict::Throttled { wait: Some(wait), scope: Scope::Provider, .. } => {
+                self.ctx.desks[provider].stop.stop_until(now.mono + *wait);
+            }
             Verdict::Throttled { wait: Some(wait), scope: Scope::Recipient, .. } => {
                 for job in jobs {
                     let recipient = field::address(&job.spec().to).to_owned();
                     self.stopped_recipients.insert((provider, recipient), now.mono + *wait);
                 }
-                return;
             }
-            Verdict::ProviderDown(said) => self.provider_down(provider, said, now),
-            _ => return,
-        };
-        self.ctx.desks[provider].stop.stop_until(until);
-        self.tell_gate(provider, ToGate::Stop(until));
+            Verdict::ProviderDown(said) => self.tell_down(provider, said, now),
+            _ => {}
+        }
     }
 
-    /// A provider turns everything away, or cannot be reached: its jobs wait, and it is asked again after a pause.
-    /// Said once per pause, not once per request.
-    fn provider_down(&self, provider: ProviderId, said: &Said, now: Now) -> Instant {
+    /// A provider turns everything away, or cannot be reached. Said now and then, not once per request.
+    fn tell_down(&self, provider: ProviderId, said: &Said, now: Now) {
         let desk = &self.ctx.desks[provider];
-        let (pause, hint) = match said.code {
-            Code::Connection => (self.ctx.rules.retry.backoff, "is it reachable from here (DNS, egress, base_url)?"),
-            Code::ForbiddenAddress => {
-                (PROVIDER_DOWN_PAUSE, "its address is private; `allow_hosts` lets it pass by name")
-            }
-            _ => (PROVIDER_DOWN_PAUSE, "check its credentials, account and base_url"),
-        };
-        if !desk.stop.is_stopped(now.mono) {
-            tracing::error!(
-                target: "peakpost::dispatch",
-                provider = &*desk.provider.name,
-                code = said.code.as_str(), said = &*said.text, hint,
-                "the provider takes nothing; its jobs wait"
-            );
+        let told = desk.down_told.stop_until(now.mono + DOWN_QUIET);
+        if told.is_some_and(|told| now.mono < told) {
+            return;
         }
-        now.mono + pause
+        let hint = match said.code {
+            Code::Connection => "is it reachable from here (DNS, egress, base_url)?",
+            Code::ForbiddenAddress => "its address is private; `allow_hosts` lets it pass by name",
+            _ => "check its credentials, account and base_url",
+        };
+        tracing::error!(
+            target: "peakpost::dispatch",
+            provider = &*desk.provider.name,
+            code = said.code.as_str(), said = &*said.text, hint,
+            "the provider takes nothing; its jobs wait, or go to the next of their route"
+        );
     }
 
     /// Settles a job, or lets it wait for its next attempt (`true`).

@@ -1,9 +1,10 @@
-//! A job's way in: rules, route, carrier, queue. And its way on, where the warm-up of its provider takes no more.
+//! A job's way in: rules, route, carrier, queue. And its way on, where its provider takes nothing now.
 //!
 //! Why: all that is decided before a job waits is decided here, in one order, whichever way it comes.
 //! Must not know: batches, permits, when it is sent.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use super::carrier::Carrier;
@@ -12,13 +13,16 @@ use super::shard::{Context, Shard, waiting_since};
 use super::split::shared_key;
 use super::{Desk, Now};
 use crate::gate::Flow;
+use crate::gate::report::By;
 use crate::job::{Home, Job, Lane, Source};
 use crate::outcome::{Kind, Outcome, Reason};
 use crate::policy::Decision;
 use crate::route::ProviderId;
 
-/// A provider whose warm-up takes no more is asked again at least so often: its cap may grow with the homes owned.
-const SPILL_LOOK: Duration = Duration::from_secs(5);
+/// A provider that takes nothing is asked again at least so often: its cap may grow with the homes owned.
+const DETOUR_LOOK: Duration = Duration::from_secs(5);
+/// That others carry a provider's jobs is told so often while it lasts.
+const FAILOVER_QUIET: Duration = Duration::from_secs(60);
 /// A warm-up that takes no more again within this is not told of anew.
 const SPILL_QUIET: Duration = Duration::from_secs(600);
 
@@ -29,7 +33,12 @@ impl Shard {
             Decision::Drop(kind, reason) => self.settle(job, Outcome::plain(kind, reason), None, now),
             Decision::Wait(at) => self.wait_for(job, at, now),
             Decision::Send => match choose(&self.ctx, &job, now) {
-                Some(provider) => self.join(provider, job, now),
+                Some(Choice { provider, instead_of }) => {
+                    if let Some((from, by)) = instead_of {
+                        self.note_detour(from, provider, by, now);
+                    }
+                    self.join(provider, job, now);
+                }
                 None => self.settle(job, Outcome::plain(Kind::Dead, Reason::NoRoute), None, now),
             },
         }
@@ -52,62 +61,126 @@ impl Shard {
         self.lines[provider].push(key, waiting_since(&job, now), job);
     }
 
-    /// The warm-up's cap is spent until then: a flow's jobs that were never sent go on to the next of their route, the
+    /// A job that has waited for its next try goes back into its queue, or on, where its provider takes nothing.
+    pub(super) fn rejoin(&mut self, provider: ProviderId, job: Job, now: Now) {
+        match self.ctx.desks[provider].detours[job.lane.index()].at(now.mono) {
+            Some(by) if is_failover(by) => self.enter(job, now),
+            _ => self.queue(provider, job, now),
+        }
+    }
+
+    /// A provider takes nothing of a flow until then: its jobs go on to the next of their route, as far as they may, the
     /// others wait.
-    pub(super) fn spilled(&mut self, provider: ProviderId, lane: Lane, flow: &Flow, until: Instant, now: Now) {
+    pub(super) fn detour(
+        &mut self,
+        provider: ProviderId,
+        lane: Lane,
+        flow: &Flow,
+        (until, by): (Instant, By),
+        now: Now,
+    ) {
         let desk = &self.ctx.desks[provider];
-        desk.spilled[lane.index()].stop_until(until.min(now.mono + SPILL_LOOK));
-        let told = desk.spill_told[lane.index()].stop_until(until);
-        if told.is_none_or(|told| told + SPILL_QUIET <= now.mono) {
-            let (provider, for_s) = (&*desk.provider.name, until.saturating_duration_since(now.mono).as_secs());
-            tracing::info!(
-                target: "peakpost::rate", provider, lane = lane.as_str(), for_s,
-                "the warm-up's cap is spent: new jobs go to the next provider of their route, or wait"
-            );
+        desk.detours[lane.index()].set(until.min(now.mono + DETOUR_LOOK), by);
+        if by == By::WarmUp {
+            tell_spilled(desk, lane, until, now);
         }
         let (ctx, line) = (&self.ctx, &mut self.lines[provider]);
         let Some(id) = line.find(flow) else { return };
-        let goes_on = |job: &Job| job.way.attempts == 0 && choose(ctx, job, now) != Some(provider);
+        // What was sent before stays where the warm-up counts it; a provider in trouble keeps nobody.
+        let may = |job: &Job| is_failover(by) || job.way.attempts == 0;
+        let goes_on = |job: &Job| may(job) && choose(ctx, job, now).is_some_and(|choice| choice.provider != provider);
         let gone = line.remove_of(id, lane, goes_on);
         line.answered(id, lane);
-        if !gone.is_empty() {
-            let name = &*self.ctx.desks[provider].provider.name;
-            self.ctx.metrics.spilled.with_label_values(&[name]).inc_by(gone.len() as u64);
+        for key in self.vanished_halves(provider) {
+            self.half_ended(provider, key, now);
         }
         for job in gone {
             self.enter(job, now);
         }
     }
 
+    /// Counts a job that another carries than it should, and tells of it now and then.
+    fn note_detour(&self, from: ProviderId, to: ProviderId, by: By, now: Now) {
+        let (from, to) = (&self.ctx.desks[from], &*self.ctx.desks[to].provider.name);
+        let provider = &*from.provider.name;
+        self.ctx.metrics.rerouted.with_label_values(&[provider, to, by.as_str()]).inc();
+        if !is_failover(by) {
+            return;
+        }
+        let told = from.failover_told.stop_until(now.mono + FAILOVER_QUIET);
+        if told.is_none_or(|told| told <= now.mono) {
+            tracing::warn!(
+                target: "peakpost::dispatch", provider, to, %by,
+                "failover: the provider takes nothing, its jobs go to the next of their route"
+            );
+        }
+    }
+
     /// Lets a job remember whom it was sent to, where its route leaves a choice: a retry stays with its provider.
     pub(super) fn remember(&self, provider: ProviderId, job: &mut Job) {
         let spec = job.spec();
-        if self.ctx.rules.routes.find(spec.channel, &spec.tenant, job.lane).len() > 1 {
+        let route = self.ctx.rules.routes.find(spec.channel, &spec.tenant, job.lane);
+        if route.is_some_and(|route| route.providers.len() > 1) {
             job.way.provider = u16::try_from(provider).ok();
         }
     }
 }
 
-/// The provider of a job: the one that it was sent to before, else the first of its route whose warm-up takes more,
-/// else the first.
-fn choose(ctx: &Context, job: &Job, now: Now) -> Option<ProviderId> {
+/// Whether the provider itself is in trouble, not only full.
+fn is_failover(by: By) -> bool {
+    matches!(by, By::Breaker | By::Stop)
+}
+
+fn tell_spilled(desk: &Desk, lane: Lane, until: Instant, now: Now) {
+    let told = desk.spill_told[lane.index()].stop_until(until);
+    if told.is_none_or(|told| told + SPILL_QUIET <= now.mono) {
+        let (provider, for_s) = (&*desk.provider.name, until.saturating_duration_since(now.mono).as_secs());
+        tracing::info!(
+            target: "peakpost::rate", provider, lane = lane.as_str(), for_s,
+            "the warm-up's cap is spent: new jobs go to the next provider of their route, or wait"
+        );
+    }
+}
+
+/// Who carries a job.
+struct Choice {
+    provider: ProviderId,
+    /// Who should have, and why he does not.
+    instead_of: Option<(ProviderId, By)>,
+}
+
+/// Walks a job's plan: the provider that it was sent to before, or the first, unless that takes nothing now; then the
+/// first that does. If none does, it waits for the first.
+fn choose(ctx: &Context, job: &Job, now: Now) -> Option<Choice> {
     let spec = job.spec();
-    let all = ctx.rules.routes.find(spec.channel, &spec.tenant, job.lane);
-    if all.len() < 2 {
-        return all.first().copied();
-    }
-    let position = |of: u16| all.iter().position(|id| *id == usize::from(of));
-    if let Some(before) = job.way.provider.and_then(position) {
-        return Some(all[before]);
-    }
-    // From a hold it never goes back: two instances that know of different caps would pass it to and fro.
-    let first = match job.receipt.source().from {
-        Source::Hold(_, of) => position(of).unwrap_or(0),
-        _ => 0,
+    let route = ctx.rules.routes.find(spec.channel, &spec.tenant, job.lane)?;
+    let plan = route.plan(if route.weights.is_empty() { 0 } else { key_of(job) });
+    let Some(first) = plan.all().next().filter(|_| !plan.is_single()) else {
+        return plan.all().next().map(|provider| Choice { provider, instead_of: None });
     };
-    let takes_more = |id: &&ProviderId| !ctx.desks[**id].spilled[job.lane.index()].is_stopped(now.mono);
-    let candidates = &all[first..];
-    candidates.iter().find(takes_more).or(candidates.first()).copied()
+    let in_plan = |of: u16| plan.all().find(|id| *id == usize::from(of));
+    let before = job.way.provider.and_then(in_plan);
+    // From a hold it never goes back: two instances that see different ends of it would pass it to and fro.
+    let held = match job.receipt.source().from {
+        Source::Hold(_, of) => in_plan(of),
+        _ => None,
+    };
+    let start = before.or(held).unwrap_or(first);
+    let keeps_off = |id: ProviderId| {
+        let by = ctx.desks[id].detours[job.lane.index()].at(now.mono);
+        by.filter(|by| is_failover(*by) || before != Some(id))
+    };
+    let Some(by) = keeps_off(start) else { return Some(Choice { provider: start, instead_of: None }) };
+    let later = plan.all().skip_while(|id| held.is_some_and(|held| *id != held));
+    let other = later.filter(|id| *id != start).find(|id| keeps_off(*id).is_none());
+    Some(Choice { provider: other.unwrap_or(start), instead_of: other.map(|_| (start, by)) })
+}
+
+/// The same on every attempt and every instance.
+fn key_of(job: &Job) -> u64 {
+    let mut key = DefaultHasher::new();
+    (&*job.spec().tenant, &*job.spec().id).hash(&mut key);
+    key.finish()
 }
 
 /// The home that must carry a job at this provider; `None`: any may.

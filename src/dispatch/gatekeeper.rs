@@ -8,15 +8,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use prometheus::{Counter, Gauge, Histogram, IntCounter};
+use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use tokio::sync::{mpsc, oneshot};
 
 use super::shard::Event;
 use super::{Provider, carrier};
+use crate::control::Order;
 use crate::gate::budget::Write;
 use crate::gate::limit::{Limit, Unit};
 use crate::gate::report::{By, Change, Report};
-use crate::gate::{self, Answer, Ask, Gate, Say, SendPermit};
+use crate::gate::{self, Answer, Ask, Gate, Pass, Say, SendPermit, State, Stop, Word};
 use crate::job::{Home, Lane, Wall};
 use crate::ledger::ownership::Ownership;
 use crate::ledger::usage::Opened;
@@ -29,10 +32,21 @@ use crate::settle::{Settler, WriteAhead};
 pub(super) enum ToGate {
     /// A shard wants to send.
     Ask(Ask),
-    /// So many requests of a lane's permits have ended, or were never made.
-    Release(Lane, u32),
-    /// Nothing before this.
-    Stop(Instant),
+    /// So many requests of a lane's permits were never made.
+    Release(Lane, u32, Pass),
+    /// A request has ended.
+    Landed {
+        /// In which lane.
+        lane: Lane,
+        /// When it was sent …
+        sent: Instant,
+        /// … and by which permit.
+        pass: Pass,
+        /// What its reply means for everyone.
+        word: Word,
+    },
+    /// Another instance has heard this.
+    Order(Order),
     /// What `usage` says of a home that is being opened.
     Opened(Arc<Opened>),
     /// Other limits hold from now on.
@@ -103,6 +117,8 @@ impl GateHandle {
         if keeps_budgets(&config) && !self.reads_usage {
             return Err("no budget was kept at the start, so nobody has read what was spent; hint: restart".to_owned());
         }
+        // Routes are those of the start, and so is who takes over.
+        let config = gate::Config { elsewhere: self.at_start.elsewhere, ..config };
         let gate = self.gate.upgrade().ok_or_else(|| "the daemon is stopping".to_owned())?;
         gate.send(ToGate::Reload(Box::new(config))).await.map_err(|_| "the gate has ended".to_owned())
     }
@@ -127,7 +143,10 @@ pub(super) struct Gatekeeper {
     /// Homes of which `usage` has been heard, and as what they are opened; `None`: it is not read.
     opened: Option<HashMap<Home, u32>>,
     settler: Settler,
+    /// What others know this instance by.
+    instance: Arc<str>,
     permit_log: Option<PermitLog>,
+    rng: SmallRng,
     shown: Shown,
 }
 
@@ -137,7 +156,11 @@ struct Shown {
     granted: [IntCounter; 2],
     wait: [Histogram; 2],
     stopped: Gauge,
+    told: IntCounter,
     share: Gauge,
+    factor: Gauge,
+    /// In the order of `State::ALL`.
+    breaker: [IntGauge; State::ALL.len()],
     /// In the order of `By::ALL`, which is that of its numbers.
     bound: [Counter; By::ALL.len()],
     limits: Vec<Limit>,
@@ -154,6 +177,7 @@ pub(super) struct Common {
     pub(super) shards: Vec<mpsc::Sender<Event>>,
     pub(super) ownership: Arc<Ownership>,
     pub(super) settler: Settler,
+    pub(super) instance: Arc<str>,
     pub(super) metrics: Metrics,
     pub(super) permit_log: Option<PermitLog>,
     pub(super) homes: Home,
@@ -170,14 +194,17 @@ impl Gatekeeper {
         common: Common,
         now: Instant,
     ) -> Self {
-        let Common { shards, ownership, settler, metrics, permit_log, homes, reads_usage, seed } = common;
+        let Common { shards, ownership, settler, instance, metrics, permit_log, homes, reads_usage, seed } = common;
         let name = Arc::clone(&provider.name);
         let counter = |unit: Unit| metrics.gate_granted.with_label_values(&[&*name, unit.as_str()]);
         let shown = Shown {
             granted: [counter(Unit::Requests), counter(Unit::Messages)],
             wait: Lane::ALL.map(|lane| metrics.gate_wait.with_label_values(&[&*name, lane.as_str()])),
             stopped: metrics.gate_stopped.with_label_values(&[&*name]),
+            told: metrics.control_orders.with_label_values(&["told"]),
             share: metrics.gate_share.with_label_values(&[&*name]),
+            factor: metrics.gate_factor.with_label_values(&[&*name]),
+            breaker: State::ALL.map(|state| metrics.breaker_state.with_label_values(&[&*name, state.as_str()])),
             bound: By::ALL.map(|by| metrics.gate_bound.with_label_values(&[&*name, by.as_str()])),
             limits: Vec::new(),
             metrics,
@@ -185,8 +212,22 @@ impl Gatekeeper {
         let gate = Gate::new(&provider.gate, &name, homes, seed, now);
         let opened = reads_usage.then(HashMap::new);
         let unrecorded = Arc::clone(unrecorded);
-        let mut keeper =
-            Self { id, name, gate, unrecorded, shards, ownership, seen: None, opened, settler, permit_log, shown };
+        let rng = SmallRng::seed_from_u64(seed.wrapping_add(id as u64));
+        let mut keeper = Self {
+            id,
+            name,
+            gate,
+            unrecorded,
+            shards,
+            ownership,
+            seen: None,
+            opened,
+            settler,
+            instance,
+            permit_log,
+            rng,
+            shown,
+        };
         keeper.show_rates();
         keeper
     }
@@ -216,6 +257,7 @@ impl Gatekeeper {
             for Write { home, key, value, tag } in writes.drain(..) {
                 self.settler.write_ahead(WriteAhead { home, key, value, tag, done: done.clone() });
             }
+            self.tell_stops();
             self.tell_changes();
         }
     }
@@ -223,8 +265,16 @@ impl Gatekeeper {
     fn hear(&mut self, message: ToGate, now: Instant, wall: Wall) {
         match message {
             ToGate::Ask(ask) => self.gate.ask(ask, now),
-            ToGate::Release(lane, requests) => self.gate.release(lane, requests),
-            ToGate::Stop(until) => self.gate.stop_until(until),
+            ToGate::Release(lane, requests, pass) => self.gate.release(lane, requests, pass),
+            ToGate::Landed { lane, sent, pass, word } => {
+                let chance = self.rng.random();
+                self.gate.landed(lane, sent, pass, word, now, wall, chance);
+            }
+            ToGate::Order(order) => {
+                if let Some(left) = order.left(wall) {
+                    self.gate.order(order.sender.as_deref(), now + left, now);
+                }
+            }
             ToGate::Opened(opened) => {
                 self.gate.opened(opened.home, opened.epoch, &opened.records, wall);
                 if let Some(heard) = &mut self.opened {
@@ -256,17 +306,19 @@ impl Gatekeeper {
 
     fn hand_out(&mut self, answer: Answer, now: Instant) {
         let Answer { shard, waited, lane, flow, say } = answer;
-        let (event, requests) = match say {
+        let (event, unused) = match say {
             Say::Go(permit) => {
                 self.note(&permit, waited, now);
-                let requests = permit.requests();
-                (Event::Granted { provider: self.id, flow, permit }, requests)
+                let unused = Some((permit.requests(), permit.pass()));
+                (Event::Granted { provider: self.id, flow, permit }, unused)
             }
-            Say::Spill(until) => (Event::Spilled { provider: self.id, lane, flow, until }, 0),
+            Say::Elsewhere { until, by } => (Event::Elsewhere { provider: self.id, lane, flow, until, by }, None),
         };
-        if self.shards[shard].try_send(event).is_err() {
+        if self.shards[shard].try_send(event).is_err()
+            && let Some((requests, pass)) = unused
+        {
             // The shard has ended: the daemon is stopping, and so will this task.
-            self.gate.release(lane, requests);
+            self.gate.release(lane, requests, pass);
         }
     }
 
@@ -280,6 +332,21 @@ impl Gatekeeper {
             && let Ok(mut log) = log.lock()
         {
             log.push(Granted { provider: Arc::clone(&self.name), at: now, requests, messages });
+        }
+    }
+
+    /// Tells the other instances of long stops that began here.
+    fn tell_stops(&mut self) {
+        for Stop { sender, until } in self.gate.orders() {
+            let (provider, by, why) = ((*self.name).into(), (*self.instance).into(), "throttled".into());
+            let order = Order { provider, sender, until, by, why };
+            tracing::info!(
+                target: "peakpost::control",
+                provider = &*self.name, sender = order.sender.as_deref(), %until,
+                "a stop that every instance is told of"
+            );
+            self.settler.tell(order.key(), order.value());
+            self.shown.told.inc();
         }
     }
 
@@ -312,5 +379,9 @@ impl Gatekeeper {
             self.shown.limits.push(limit);
         }
         self.shown.share.set(self.gate.share());
+        self.shown.factor.set(self.gate.factor());
+        for (gauge, state) in self.shown.breaker.iter().zip(State::ALL) {
+            gauge.set(i64::from(state == self.gate.breaker_state()));
+        }
     }
 }

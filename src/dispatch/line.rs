@@ -41,7 +41,7 @@ impl Line {
         let (name, shard) = (&*provider.name, shard.to_string());
         Self {
             flows: Flows::new(|flow| (&flow.tenant, &flow.sender)),
-            by_sender: provider.gate.limits_senders(),
+            by_sender: provider.gate.limits_senders() || provider.kind.throttles_senders(),
             budget: Budget::new(budget, now),
             splits: Splits::default(),
             in_flight: m.in_flight_requests.with_label_values(&[name]),

@@ -7,6 +7,7 @@
 mod attempt;
 mod carrier;
 mod defer;
+mod desk;
 mod enter;
 mod gatekeeper;
 mod line;
@@ -14,6 +15,7 @@ mod redeem;
 mod shard;
 mod split;
 mod stop;
+mod word;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -22,6 +24,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::control::Order;
 use crate::gate;
 use crate::job::source::{Layout, Tiers};
 use crate::job::{Home, Lane};
@@ -36,6 +39,7 @@ use crate::retry;
 use crate::route::Routes;
 use crate::settle::Settler;
 
+use desk::Desk;
 pub use gatekeeper::{GateHandle, Granted, PermitLog};
 
 /// One provider, ready to be used.
@@ -84,6 +88,10 @@ pub struct Parts {
     pub homes: Home,
     /// What `usage` says of homes that are being opened; `None`: nobody keeps a budget.
     pub opened: Option<mpsc::Receiver<Opened>>,
+    /// What other instances have heard. The tasks end only when its sender is gone.
+    pub control: mpsc::Receiver<Order>,
+    /// What they know this one by.
+    pub instance: String,
     /// Shard tasks.
     pub shards: usize,
     /// Seed of the jitter.
@@ -116,24 +124,11 @@ const INBOX: usize = 256;
 /// Most requests that a provider may be configured to have at a time.
 pub const CONCURRENCY_MAX: u32 = 10_000;
 
-/// A provider as the shards see it.
-struct Desk {
-    provider: Provider,
-    gate: mpsc::Sender<gatekeeper::ToGate>,
-    stop: stop::StopLine,
-    carrier: carrier::Carrier,
-    /// Jobs accepted whose outcome is not durable yet.
-    unrecorded: Arc<AtomicU32>,
-    /// By lane: its warm-up takes nothing new before this.
-    spilled: [stop::StopLine; 2],
-    /// By lane: when it will take more, as was told last.
-    spill_told: [stop::StopLine; 2],
-}
-
 /// Starts gates and shards. Must be called within a tokio runtime.
 #[must_use]
 pub fn start(parts: Parts) -> Dispatch {
-    let Parts { providers, rules, homes, opened, shards, seed, ownership, settler, metrics, clock, permit_log } = parts;
+    let Parts { providers, rules, homes, opened, shards, seed, ownership, settler, metrics, clock, .. } = parts;
+    let instance: Arc<str> = parts.instance.into();
     let now = clock.mono();
     let mut tasks = JoinSet::new();
     // Answers to one shard: as many as it has asks out, and a reply per slot, of which a reload may make more. They
@@ -145,8 +140,9 @@ pub fn start(parts: Parts) -> Dispatch {
         shards: event_tx.clone(),
         ownership: Arc::clone(&ownership),
         settler: settler.clone(),
+        instance: Arc::clone(&instance),
         metrics: metrics.clone(),
-        permit_log,
+        permit_log: parts.permit_log,
         homes,
         reads_usage,
         seed,
@@ -161,15 +157,13 @@ pub fn start(parts: Parts) -> Dispatch {
             let keeper = gatekeeper::Gatekeeper::new(id, &provider, &unrecorded, common.clone(), now);
             tasks.spawn(keeper.run(asks, clock.clone()));
             gates.push(GateHandle::new(&provider, &gate, homes, reads_usage));
-            let line = || stop::StopLine::new(now);
-            let carrier = carrier::Carrier::new(&provider.gate, &provider.name, homes);
-            let (spilled, spill_told) = ([line(), line()], [line(), line()]);
-            Desk { provider, gate, stop: line(), carrier, unrecorded, spilled, spill_told }
+            Desk::new(provider, gate, unrecorded, homes, now)
         })
         .collect();
     if let Some(opened) = opened {
         tasks.spawn(pass_on(opened, desks.iter().map(|desk| desk.gate.clone()).collect()));
     }
+    tasks.spawn(obey(parts.control, instance, Arc::clone(&desks), metrics.clone()));
     for lane in Lane::ALL {
         let age = rules.policy.max_age[lane.index()].as_secs_f64();
         metrics.lane_max_age.with_label_values(&[lane.as_str()]).set(age);
@@ -208,6 +202,25 @@ async fn pass_on(mut opened: mpsc::Receiver<Opened>, gates: Vec<mpsc::Sender<gat
             if gate.send(gatekeeper::ToGate::Opened(Arc::clone(&opened))).await.is_err() {
                 tracing::debug!(target: "peakpost::dispatch", "a gate has ended");
             }
+        }
+    }
+}
+
+/// Passes what other instances have heard to the gate that it concerns.
+async fn obey(mut orders: mpsc::Receiver<Order>, instance: Arc<str>, desks: Arc<[Desk]>, metrics: Metrics) {
+    let heard = metrics.control_orders.with_label_values(&["heard"]);
+    while let Some(order) = orders.recv().await {
+        // What was said here comes back as well, and who has other providers may speak of them.
+        let Some(desk) = desks.iter().find(|desk| *desk.provider.name == *order.provider && *order.by != *instance)
+        else {
+            continue;
+        };
+        let Order { provider, sender, until, by, why } = &order;
+        let sender = sender.as_deref();
+        tracing::info!(target: "peakpost::control", provider, sender, %until, by, why, "another instance's stop holds here");
+        heard.inc();
+        if desk.gate.send(gatekeeper::ToGate::Order(order)).await.is_err() {
+            tracing::debug!(target: "peakpost::dispatch", "a gate has ended");
         }
     }
 }

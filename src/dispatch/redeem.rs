@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::shard::{Shard, waiting_since};
 use super::{Now, attempt};
-use crate::gate::{Flow, SendPermit};
+use crate::gate::{Flow, Pass, SendPermit};
 use crate::job::receipt::Why;
 use crate::job::{Job, Lane, field};
 use crate::lane::Fit;
@@ -27,10 +27,10 @@ const LEASE_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 impl Shard {
     /// Uses a flow's permit as far as it goes; gives back the slots of requests that were not made.
     pub(super) fn redeem(&mut self, provider: ProviderId, flow: &Flow, permit: &SendPermit, now: Now) {
-        let lane = permit.lane();
+        let (lane, pass) = (permit.lane(), permit.pass());
         // It is there as long as its ask is out.
         let Some(id) = self.lines[provider].find(flow) else {
-            return self.release(provider, lane, permit.requests());
+            return self.release(provider, lane, permit.requests(), pass);
         };
         let late = now.mono > permit.deadline() || self.ctx.desks[provider].stop.is_stopped(now.mono);
         let mut requests = permit.requests();
@@ -42,13 +42,13 @@ impl Shard {
             let admitted: Vec<Job> = batch.into_iter().filter_map(|job| self.admit(provider, key, job, now)).collect();
             self.spend(provider, &admitted);
             failpoint!("after_permit");
-            if !self.fly(provider, lane, key, admitted, now) {
+            if !self.fly(provider, lane, (key, pass), admitted, now) {
                 // Nobody of it may go: its unit is spent, its slot is free again.
-                self.release(provider, lane, 1);
+                self.release(provider, lane, 1, pass);
             }
         }
         self.lines[provider].answered(id, lane);
-        self.release(provider, lane, requests);
+        self.release(provider, lane, requests, pass);
     }
 
     /// Retries are paid for when they go.
@@ -113,7 +113,14 @@ impl Shard {
     }
 
     /// Encodes and sends. Jobs that this vendor cannot be told are refused, the others go. `false`: none went.
-    fn fly(&mut self, provider: ProviderId, lane: Lane, key: u64, mut jobs: Vec<Job>, now: Now) -> bool {
+    fn fly(
+        &mut self,
+        provider: ProviderId,
+        lane: Lane,
+        (key, pass): (u64, Pass),
+        mut jobs: Vec<Job>,
+        now: Now,
+    ) -> bool {
         while !jobs.is_empty() {
             match self.encode(provider, &jobs, now) {
                 Ok(Ok(request)) => {
@@ -122,7 +129,7 @@ impl Shard {
                     for job in &mut jobs {
                         job.way.attempts = job.way.attempts.saturating_add(1);
                     }
-                    let flight = attempt::Flight { provider, lane, key, jobs, started: now.mono };
+                    let flight = attempt::Flight { provider, lane, key, pass, jobs, started: now.mono };
                     self.launch(flight, request);
                     return true;
                 }

@@ -19,7 +19,8 @@ use super::defer::{Crowd, OrderKey};
 use super::gatekeeper::ToGate;
 use super::line::Line;
 use super::{Desk, Now, Rules};
-use crate::gate::{Ask, Flow, REQUESTS_MAX, SendPermit};
+use crate::gate::report::By;
+use crate::gate::{Ask, Flow, Pass, REQUESTS_MAX, SendPermit};
 use crate::job::receipt::{Abandoned, Why};
 use crate::job::source::Layout;
 use crate::job::{Home, Job, Lane, Malformed, Wall, field};
@@ -47,9 +48,9 @@ pub(super) enum Event {
         /// How much.
         permit: SendPermit,
     },
-    /// No leave: the warm-up's cap is spent.
-    Spilled {
-        /// Whose.
+    /// No leave: it takes nothing.
+    Elsewhere {
+        /// Who.
         provider: ProviderId,
         /// In which lane.
         lane: Lane,
@@ -57,6 +58,8 @@ pub(super) enum Event {
         flow: Arc<Flow>,
         /// Until then.
         until: Instant,
+        /// Why.
+        by: By,
     },
     /// A request has ended.
     Landed {
@@ -152,7 +155,9 @@ impl Shard {
             for event in heard.drain(..) {
                 match event {
                     Event::Granted { provider, flow, permit } => self.redeem(provider, &flow, &permit, now),
-                    Event::Spilled { provider, lane, flow, until } => self.spilled(provider, lane, &flow, until, now),
+                    Event::Elsewhere { provider, lane, flow, until, by } => {
+                        self.detour(provider, lane, &flow, (until, by), now);
+                    }
                     Event::Landed { flight, result } => self.landed(flight, &result, now),
                 }
             }
@@ -166,7 +171,7 @@ impl Shard {
             }
             while let Some((provider, job)) = self.waiting.pop_due(now.mono) {
                 match provider {
-                    Some(provider) => self.queue(provider, job, now),
+                    Some(provider) => self.rejoin(provider, job, now),
                     None => self.enter(job, now),
                 }
             }
@@ -200,7 +205,7 @@ impl Shard {
             let desk = &self.ctx.desks[provider];
             let batch_max = desk.provider.kind.batch_max();
             for lane in Lane::ALL {
-                if desk.spilled[lane.index()].is_stopped(now.mono) {
+                if desk.detours[lane.index()].at(now.mono).is_some() {
                     continue;
                 }
                 while let Some((flow, next)) = line.next_ask(lane, REQUESTS_MAX as usize, batch_max, now.mono) {
@@ -240,9 +245,9 @@ impl Shard {
         self.put(job, outcome, None, provider, now);
     }
 
-    pub(super) fn release(&mut self, provider: ProviderId, lane: Lane, requests: u32) {
+    pub(super) fn release(&mut self, provider: ProviderId, lane: Lane, requests: u32, pass: Pass) {
         if requests > 0 {
-            self.tell_gate(provider, ToGate::Release(lane, requests));
+            self.tell_gate(provider, ToGate::Release(lane, requests, pass));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What shards say to a gate and hear from it: asks, answers, permits.
+//! What shards say to a gate and hear from it: asks, answers, permits, what replies mean.
 //!
 //! Why: only a permit opens the door to a provider, and only the gate makes one.
 //! Must not know: how limits are kept.
@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::limit::Unit;
+use super::report::By;
 use super::turns::Waiting;
 use crate::job::Lane;
+use crate::outcome::Code;
 
 /// Longest time between a permit's making and its redemption: less than J, which covers the way to the vendor too.
 pub const PERMIT_LIFE: Duration = Duration::from_millis(20);
@@ -54,6 +56,35 @@ impl Ask {
     }
 }
 
+/// In which period of the breaker a permit was made, and whether it is a probe. It travels with the request and back;
+/// only the gate reads it. The default is no probe, of a gate's first period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    pub(super) period: u64,
+    /// The probe's number.
+    pub(super) probe: Option<u64>,
+}
+
+/// What a reply means for everyone who wants to send here, not only for its jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The provider is well: a yes, or a no to these jobs alone.
+    Well,
+    /// A server error, silence, no connection.
+    Failed,
+    /// Too fast.
+    Throttled {
+        /// The vendor's time, if it named one.
+        wait: Option<Duration>,
+        /// It holds only for what this sender sends; `None`: for the account.
+        sender: Option<Box<str>>,
+    },
+    /// It turns everything away: credentials, account, configuration.
+    Down(Code),
+    /// It says nothing about the provider (the word of one job's own endpoint; a panic of ours).
+    Nothing,
+}
+
 /// Leave to send. Only the gate makes one, and it is needed to reach a provider.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a permit's units are spent whether it is used or not, its slots must be given back"]
@@ -62,11 +93,12 @@ pub struct SendPermit {
     requests: u32,
     messages: u32,
     deadline: Instant,
+    pass: Pass,
 }
 
 impl SendPermit {
-    pub(super) fn new(lane: Lane, requests: u32, messages: u32, deadline: Instant) -> Self {
-        Self { lane, requests, messages, deadline }
+    pub(super) fn new(lane: Lane, requests: u32, messages: u32, deadline: Instant, pass: Pass) -> Self {
+        Self { lane, requests, messages, deadline, pass }
     }
 
     /// In which lane.
@@ -92,6 +124,12 @@ impl SendPermit {
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
+
+    /// What travels with each of its requests, and with what is given back of it.
+    #[must_use]
+    pub fn pass(&self) -> Pass {
+        self.pass
+    }
 }
 
 /// What a gate says.
@@ -99,8 +137,13 @@ impl SendPermit {
 pub enum Say {
     /// The leave.
     Go(SendPermit),
-    /// The warm-up's cap is spent until then: go elsewhere, or ask again then.
-    Spill(Instant),
+    /// Nothing goes here until then, as far as is known: go elsewhere, or ask again then.
+    Elsewhere {
+        /// When.
+        until: Instant,
+        /// Why: the warm-up's cap is spent; and, where some route names another provider, the breaker or a stop.
+        by: By,
+    },
 }
 
 /// An answered ask.

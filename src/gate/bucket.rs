@@ -1,5 +1,5 @@
 //! One limit's bucket: GCRA on `governor`, with our own cell and clock, room reserved for transactional, and a size
-//! that follows the homes owned.
+//! that follows the homes owned and what the vendor bears.
 //!
 //! Why the arithmetic: a bucket of burst b that refills one unit every t lets at most b − 1 + ⌈W′/t⌉ units through
 //! in any W′. With W′ = W + J (J: how far apart grant and arrival can be) and t = W′/(limit − b + 1) that is the
@@ -7,7 +7,8 @@
 //! Where several instances share the limit, each holds the part of its homes: h of P, with h/P of the burst and of
 //! the refill. What all of them let through in W′ is at most the sum of their bursts and of their refills, b + W′·r
 //! with r = (limit − b)/W′: the limit again, however homes are spread. A bucket starts empty, and a part that comes
-//! adds room and refill but never a unit: neither a restart, even in a loop, nor a move of homes adds a burst.
+//! adds room and refill but never a unit: neither a restart, even in a loop, nor a move of homes adds a burst. The factor
+//! learned from the vendor makes both smaller, never larger, and changes like a part.
 //! Must not know: providers, who waits, which homes.
 
 use std::num::NonZeroU32;
@@ -75,6 +76,8 @@ pub struct Bucket {
     keeping: Keeping,
     /// Parts held here.
     held: u32,
+    /// The part of burst and refill in use: more than 0, at most 1.
+    factor: f64,
     time: CallTime,
     cell: Cell,
     /// `None`: no part of it is held.
@@ -102,7 +105,7 @@ impl Bucket {
     #[must_use]
     pub fn new(limit: Limit, keeping: Keeping) -> Self {
         let (time, cell) = (CallTime(Arc::default()), Cell(Arc::default()));
-        Self { limit, keeping, held: 0, time, cell, part: None }
+        Self { limit, keeping, held: 0, factor: 1.0, time, cell, part: None }
     }
 
     /// The burst of all parts together: at least one unit for each.
@@ -143,6 +146,15 @@ impl Bucket {
         self.open(held, before, now);
     }
 
+    /// Only this part (more than 0, at most 1) of burst and refill is used from now on; no unit comes with it.
+    pub fn scale(&mut self, factor: f64, now: Duration) {
+        if self.factor.total_cmp(&factor).is_ne() {
+            let left = self.left(now);
+            self.factor = factor;
+            self.open(self.held, left, now);
+        }
+    }
+
     fn resize(&mut self, held: u32, now: Duration) {
         let left = self.left(now);
         self.open(held, left, now);
@@ -163,10 +175,10 @@ impl Bucket {
             return;
         }
         let all = u64::from(self.burst()) * u64::from(held) / u64::from(self.keeping.parts);
-        let burst = u32::try_from(all).unwrap_or(u32::MAX).max(1);
+        let burst = u32::try_from(part_of(all, self.factor)).unwrap_or(u32::MAX).max(1);
         // One unit cannot be parted: where there is no other, both lanes have it.
         let lent = (burst - share(burst, self.keeping.reserve)).max(1);
-        let interval = self.interval(held);
+        let interval = Duration::from_nanos(part_of(nanos(self.interval(held)), 1.0 / self.factor));
         // governor counts from the time at which a limiter is made; all of ours count from the beginning.
         self.time.0.store(0, Ordering::Relaxed);
         let limiter = |burst: u32| {
@@ -194,7 +206,7 @@ impl Bucket {
         self.part.as_ref().map_or(0.0, |part| 1.0 / part.interval.as_secs_f64())
     }
 
-    /// The same if every part were held.
+    /// The same if every part were held and the factor were 1.
     #[must_use]
     pub fn rate_of_all(&self) -> f64 {
         1.0 / self.interval(self.keeping.parts).as_secs_f64()
@@ -240,10 +252,10 @@ pub(super) fn share(whole: u32, part: f64) -> u32 {
     (f64::from(whole) * part.clamp(0.0, 1.0)).ceil() as u32
 }
 
-/// So many intervals, rounded down.
+/// So many times as much, rounded down.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and a cast saturates")]
-fn part_of(interval: u64, times: f64) -> u64 {
-    (interval as f64 * times.max(0.0)).floor() as u64
+pub(super) fn part_of(whole: u64, times: f64) -> u64 {
+    (whole as f64 * times.max(0.0)).floor() as u64
 }
 
 fn nanos(d: Duration) -> u64 {

@@ -13,15 +13,15 @@ use super::carrier::Scope;
 use super::limit::{Limit, Unit};
 use super::report::{Bound, By};
 use super::scoped::{Full, Group};
-use super::{Gate, scoped, terms};
+use super::{Gate, State, scoped, terms};
 use crate::job::{Lane, Wall};
 
 /// Why the one whose turn it is does not go.
 enum Refusal {
     /// Its own sender or tenant is at a limit; others may pass.
     Own(Instant),
-    /// The warm-up's cap is spent until then.
-    Spill(Instant),
+    /// The whole lane is to go elsewhere, or ask again then.
+    Elsewhere(By, Instant),
     /// Nobody may pass, in this lane or another: that would take what it waits for. Look again then.
     Until(Bound, Instant),
     /// The lane waits for what only the other lane may have, for a slot, a home or a write.
@@ -45,10 +45,7 @@ impl Gate {
             match self.try_first(lane, now, wall, writes) {
                 Ok(answer) => answers.push(answer),
                 Err(Refusal::Own(until)) => self.waiting[lane.index()].park(until),
-                Err(Refusal::Spill(until)) => {
-                    let asks = self.waiting[lane.index()].clear();
-                    answers.extend(asks.into_iter().map(|waiting| Answer::new(waiting, now, Say::Spill(until))));
-                }
+                Err(Refusal::Elsewhere(by, until)) => self.send_away(lane, until, by, now, answers),
                 Err(Refusal::Until(by, until)) => {
                     *bound = Some(by);
                     return Some(wake.map_or(until, |wake| wake.min(until)));
@@ -65,6 +62,12 @@ impl Gate {
         wake
     }
 
+    /// Answers everybody of a lane: nothing goes here until then.
+    pub(super) fn send_away(&mut self, lane: Lane, until: Instant, by: By, now: Instant, answers: &mut Vec<Answer>) {
+        let asks = self.waiting[lane.index()].clear();
+        answers.extend(asks.into_iter().map(|waiting| Answer::new(waiting, now, Say::Elsewhere { until, by })));
+    }
+
     /// Whose turn it is: transactional, but after `weight` of its grants one of marketing's.
     fn first_lane(&self, out: [bool; 2]) -> Option<Lane> {
         let waits = |lane: Lane| !out[lane.index()] && !self.waiting[lane.index()].is_idle();
@@ -78,12 +81,22 @@ impl Gate {
 
     /// Answers the first ask of a lane, or says why it must wait.
     fn try_first(&mut self, lane: Lane, now: Instant, wall: Wall, writes: &mut Vec<Write>) -> Result<Answer, Refusal> {
-        let Some(ask) = self.waiting[lane.index()].first().map(|(_, ask)| ask.clone()) else {
+        let Some(mut ask) = self.waiting[lane.index()].first().map(|(_, ask)| ask.clone()) else {
             return Err(Refusal::Lane(Bound::of(By::Concurrency), None));
         };
+        if let Some(until) = self.sender_stops.until(&ask.flow.sender, now) {
+            return Err(Refusal::Own(until));
+        }
+        if !self.breaker.has_room() {
+            return Err(self.no_probe(now));
+        }
+        if self.breaker.state() == State::Probe {
+            (ask.requests, ask.messages) = (1, 1);
+        }
         let slots = self.slots.usable(lane);
         if slots == 0 {
-            let by = if self.slots.here() == 0 { By::Share } else { By::Concurrency };
+            let slowed = self.slowed().filter(|_| self.slots.most() < self.slots.here());
+            let by = if self.slots.here() == 0 { By::Share } else { slowed.unwrap_or(By::Concurrency) };
             return Err(Refusal::Lane(Bound::of(by), None));
         }
         if self.unrecorded >= self.slots.here().saturating_mul(ask.per_request) {
@@ -92,7 +105,8 @@ impl Gate {
         // Transactional has had its share before marketing's turn came: what is kept for it would never be left.
         let shared = lane == Lane::Marketing && !self.waiting[Lane::Transactional.index()].is_idle();
         let purse = if shared { Lane::Transactional } else { lane };
-        let (requests, messages) = self.take(&ask, [lane, purse], slots, now, wall, writes)?;
+        let (requests, messages) =
+            self.take(&ask, [lane, purse], slots, now, wall, writes).map_err(|full| self.name(full))?;
         self.slots.take(lane, requests);
         self.ahead = match lane {
             Lane::Transactional if !self.waiting[Lane::Marketing.index()].is_idle() => self.ahead.saturating_add(1),
@@ -101,8 +115,28 @@ impl Gate {
         let weight = self.config.tenant_weights.get(&ask.flow.tenant).copied().unwrap_or(1);
         let asked = self.waiting[lane.index()].granted(messages, weight).unwrap_or(now);
         self.history.granted(messages, now);
-        let permit = SendPermit::new(lane, requests, messages, now + PERMIT_LIFE);
+        let pass = self.breaker.pass(now);
+        let permit = SendPermit::new(lane, requests, messages, now + PERMIT_LIFE, pass);
         Ok(Answer::new((asked, ask), now, Say::Go(permit)))
+    }
+
+    /// The breaker probes, and as many probes are out as may be.
+    fn no_probe(&self, now: Instant) -> Refusal {
+        let lost = self.breaker.next_lost().unwrap_or(now + PROBING);
+        match self.config.elsewhere {
+            true => Refusal::Elsewhere(By::Breaker, now + PROBING),
+            false => Refusal::Until(Bound::of(By::Breaker), lost),
+        }
+    }
+
+    /// A limit that binds earlier than it is configured is named for what makes it.
+    fn name(&self, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::Until(Bound { by: By::Limit, at }, until) => {
+                Refusal::Until(Bound { by: self.slowed().unwrap_or(By::Limit), at }, until)
+            }
+            refusal => refusal,
+        }
     }
 
     /// Takes from all limits that apply, or from none. `lanes`: whose budgets and grants, whose buckets.
@@ -140,7 +174,7 @@ impl Gate {
         if let Some(warm_up) = &mut self.warm_up {
             let there = warm_up.room(lane, ask.messages, wall, &mut self.tag, writes);
             room[Unit::Messages.index()] = room[Unit::Messages.index()].min(there.map_err(|until| match until {
-                Some(until) => Refusal::Spill(soon(until)),
+                Some(until) => Refusal::Elsewhere(By::WarmUp, soon(until)),
                 None => Refusal::Lane(Bound::of(By::WarmUp), None),
             })?);
         }
@@ -170,6 +204,8 @@ impl Gate {
     }
 }
 
+/// Whoever gets no probe looks again after this: by then they are likely answered.
+const PROBING: Duration = Duration::from_secs(1);
 /// A sender or tenant that has no part here may get one; it is looked at again after this.
 const NO_PART: Duration = Duration::from_secs(1);
 /// How soon it is looked again whether outcomes have become durable: nobody tells.

@@ -1,39 +1,54 @@
-//! May I send n to this provider now? One machine per provider: limits, concurrency, stops, and who waits.
+//! May I send n to this provider now? One machine per provider: limits, concurrency, the vendor's weather, who waits.
 //!
 //! Why: a limit that every worker keeps for itself is kept by nobody. One task owns this machine; a shard asks for up
 //! to 64 requests of one flow at a time, and gets one permit; what is not used of it is spent. A permit is all limits
-//! or none; a refusal by one leaks nothing of another. Several instances share each limit by the homes they own.
+//! or none; a refusal by one leaks nothing of another. Several instances share each limit by the homes they own. A
+//! reply that says more than its own jobs' fate comes back here (`weather`): a named time stops, throttled replies
+//! without one make slower (`pace`), failures block (`breaker`), and after a silence it starts slowly (`ramp`).
 //! Must not know: jobs, vendors, tasks, channels.
 
 mod ask;
+pub mod breaker;
 pub mod bucket;
 pub mod budget;
 pub mod carrier;
 mod decide;
+mod history;
 pub mod limit;
+pub mod pace;
 mod purse;
+pub mod ramp;
 pub mod report;
 mod scoped;
 mod slots;
+pub mod stops;
 mod turns;
 pub mod usage;
 mod warming;
 pub mod warmup;
+mod weather;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::job::{Home, Lane, Wall};
-pub use ask::{Answer, Ask, Flow, PERMIT_LIFE, REQUESTS_MAX, Say, SendPermit};
+pub use ask::{Answer, Ask, Flow, PERMIT_LIFE, Pass, REQUESTS_MAX, Say, SendPermit, Word};
+use breaker::Breaker;
+pub use breaker::State;
 use budget::Write;
 use carrier::Scope;
+use history::History;
 use limit::Limit;
-use report::{Bound, By, Change, History};
+use pace::Pace;
+use ramp::Ramp;
+use report::{Bound, By, Change};
 pub use scoped::Scoped;
 use scoped::{Group, Groups, Terms};
 use slots::Slots;
+use stops::SenderStops;
 use turns::Turns;
 use warming::WarmUp;
+pub use weather::Stop;
 
 /// One provider's limits.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +71,10 @@ pub struct Config {
     pub tenant_weights: HashMap<Box<str>, u32>,
     /// How many messages a day a new account may send.
     pub warm_up: Option<warmup::Schedule>,
+    /// Some route names another provider after it: who cannot go is told so instead of waiting.
+    pub elsewhere: bool,
+    /// Every job names its own endpoint: a failure says nothing of the provider, and does not count for its breaker.
+    pub fails_alone: bool,
 }
 
 /// One provider's gate.
@@ -78,6 +97,14 @@ pub struct Gate {
     /// Permits given to transactional while marketing waited, since marketing's last turn.
     ahead: u32,
     stopped_until: Option<Instant>,
+    /// Since when it is stopped without a break.
+    stopped_since: Option<Instant>,
+    sender_stops: SenderStops,
+    pace: Pace,
+    ramp: Ramp,
+    breaker: Breaker,
+    /// Stops that other instances have not been told.
+    orders: Vec<Stop>,
     origin: Instant,
     /// Of the last write-ahead.
     tag: u64,
@@ -106,6 +133,12 @@ impl Gate {
             waiting: Default::default(),
             ahead: 0,
             stopped_until: None,
+            stopped_since: None,
+            sender_stops: SenderStops::default(),
+            pace: Pace::new(now),
+            ramp: Ramp::default(),
+            breaker: Breaker::new(now),
+            orders: Vec::new(),
             origin: now,
             tag: 0,
             last_writes: Vec::new(),
@@ -199,16 +232,12 @@ impl Gate {
         self.config = config.clone();
         let owned = std::mem::take(&mut self.owned);
         self.homes(&owned, now, wall);
+        self.scale(now);
     }
 
     /// Takes an ask into the queue; `turn` answers it.
     pub fn ask(&mut self, ask: Ask, now: Instant) {
         self.waiting[ask.lane.index()].push((now, ask));
-    }
-
-    /// Requests of a permit in `lane` have ended, or were never made.
-    pub fn release(&mut self, lane: Lane, requests: u32) {
-        self.slots.give_back(lane, requests);
     }
 
     /// So many messages were accepted by the provider, and their outcome is not durable yet. A crash would send them
@@ -257,21 +286,29 @@ impl Gate {
         {
             self.history.note(change);
         }
+        self.follow(now, wall);
         for lane in &mut self.waiting {
             lane.unpark(now);
         }
         writes.append(&mut self.last_writes);
         let mut bound = None;
-        let wake = match self.stopped(now) {
-            Some(until) => {
-                bound = self.waiting.iter().any(|lane| lane.len() > 0).then_some(Bound::of(By::Stop));
+        let wake = match self.held(now) {
+            Some((by, until, true)) => {
+                for lane in Lane::ALL {
+                    self.send_away(lane, until, by, now, answers);
+                }
+                None
+            }
+            Some((by, until, false)) => {
+                bound = self.waiting.iter().any(|lane| lane.len() > 0).then_some(Bound::of(by));
                 bound.is_some().then_some(until)
             }
             None => self.answer_all(now, wall, answers, writes, &mut bound),
         };
         self.history.bound(bound, now);
         let parked = self.waiting.iter().filter_map(Turns::next).min();
-        wake.into_iter().chain(parked).min()
+        let step = bound.and_then(|_| self.next_step(now));
+        wake.into_iter().chain(parked).chain(step).min()
     }
 }
 

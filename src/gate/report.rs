@@ -4,20 +4,14 @@
 //! be the reason is in a short history beside it.
 //! Must not know: how limits are kept, who shows it.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Config;
 use super::limit::Limit;
 use crate::job::Wall;
-
-/// Changes that are remembered.
-const REMEMBERED: usize = 256;
-/// What is said of "now" looks back over one to two of these.
-const LATELY: Duration = Duration::from_secs(5);
 
 /// What can keep somebody waiting, or take something away of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,11 +37,17 @@ pub enum By {
     Outcomes,
     /// The homes that other instances own.
     Share,
+    /// The failure breaker: it blocks, or waits for its probes.
+    Breaker,
+    /// The rate factor learned from throttled replies.
+    Throttle,
+    /// The way back to full speed after a silence.
+    Ramp,
 }
 
 impl By {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Limit,
         Self::Sender,
         Self::Tenant,
@@ -58,6 +58,9 @@ impl By {
         Self::Stop,
         Self::Outcomes,
         Self::Share,
+        Self::Breaker,
+        Self::Throttle,
+        Self::Ramp,
     ];
 
     /// The word in metrics and reports.
@@ -74,6 +77,9 @@ impl By {
             Self::Stop => "stop",
             Self::Outcomes => "outcomes",
             Self::Share => "share",
+            Self::Breaker => "breaker",
+            Self::Throttle => "throttle",
+            Self::Ramp => "ramp",
         }
     }
 }
@@ -99,7 +105,7 @@ impl Bound {
     }
 }
 
-/// One change of a rate or a share.
+/// One change of a rate or a share, or of the breaker's state (Allow 0, Block 1, Probe 2).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// When: milliseconds since 1970-01-01 UTC.
@@ -124,98 +130,6 @@ fn or_infinite<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
 impl Change {
     pub(super) fn new(at: Wall, by: By, from: f64, to: f64, why: String) -> Self {
         Self { at_ms: at.0, by, from, to, why }
-    }
-}
-
-/// What was, for those who ask later. Bounded.
-#[derive(Debug, Default)]
-pub(super) struct History {
-    changes: VecDeque<Change>,
-    /// Of the latest, those nobody has taken yet.
-    new: usize,
-    bound: Option<(Bound, Instant)>,
-    kept: BTreeMap<By, Duration>,
-    /// Lately, and before that: who was kept by what, and what was granted.
-    lately: [Stretch; 2],
-}
-
-#[derive(Debug, Default)]
-struct Stretch {
-    since: Option<Instant>,
-    kept: BTreeMap<Bound, Duration>,
-    granted: u64,
-}
-
-impl History {
-    pub(super) fn note(&mut self, change: Change) {
-        if (change.from - change.to).abs() < f64::EPSILON {
-            return;
-        }
-        if self.changes.len() == REMEMBERED {
-            self.changes.pop_front();
-        }
-        self.changes.push_back(change);
-        self.new = (self.new + 1).min(REMEMBERED);
-    }
-
-    pub(super) fn take_new(&mut self) -> Vec<Change> {
-        let from = self.changes.len() - std::mem::take(&mut self.new);
-        self.changes.iter().skip(from).cloned().collect()
-    }
-
-    pub(super) fn take_kept(&mut self) -> Vec<(By, Duration)> {
-        std::mem::take(&mut self.kept).into_iter().collect()
-    }
-
-    /// From now on somebody is kept waiting by this, or nobody.
-    pub(super) fn bound(&mut self, bound: Option<Bound>, now: Instant) {
-        self.roll(now);
-        if let Some((by, since)) = self.bound {
-            let time = now.saturating_duration_since(since);
-            *self.kept.entry(by.by).or_default() += time;
-            *self.lately[0].kept.entry(by).or_default() += time;
-        }
-        self.bound = bound.map(|bound| (bound, now));
-    }
-
-    pub(super) fn granted(&mut self, messages: u32, now: Instant) {
-        self.roll(now);
-        self.lately[0].granted += u64::from(messages);
-    }
-
-    fn roll(&mut self, now: Instant) {
-        let since = *self.lately[0].since.get_or_insert(now);
-        let passed = now.saturating_duration_since(since);
-        if passed >= LATELY {
-            let old = std::mem::take(&mut self.lately[0]);
-            // After a long rest nothing of the old is told.
-            let idle = Stretch { since: now.checked_sub(LATELY), ..Stretch::default() };
-            self.lately[1] = if passed >= 2 * LATELY { idle } else { old };
-            self.lately[0].since = Some(now);
-        }
-    }
-
-    /// What bound lately, the longest first, as parts of the time; messages granted a second; and of how many
-    /// seconds this is said.
-    pub(super) fn lately(&self, now: Instant) -> (Vec<(Bound, f64)>, f64, f64) {
-        let [present, before] = &self.lately;
-        let since = before.since.or(present.since).unwrap_or(now);
-        let time = now.saturating_duration_since(since).as_secs_f64().max(0.001);
-        let mut kept: BTreeMap<Bound, Duration> = present.kept.clone();
-        for (bound, passed) in &before.kept {
-            *kept.entry(*bound).or_default() += *passed;
-        }
-        if let Some((bound, since)) = self.bound {
-            *kept.entry(bound).or_default() += now.saturating_duration_since(since);
-        }
-        let mut kept: Vec<(Bound, f64)> =
-            kept.into_iter().map(|(bound, passed)| (bound, (passed.as_secs_f64() / time).min(1.0))).collect();
-        kept.sort_by(|a, b| b.1.total_cmp(&a.1));
-        (kept, (present.granted + before.granted) as f64 / time, time)
-    }
-
-    pub(super) fn changes(&self) -> Vec<Change> {
-        self.changes.iter().cloned().collect()
     }
 }
 
@@ -255,6 +169,19 @@ pub struct Binding {
     pub part: f64,
 }
 
+/// How the failure breaker stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BreakerStanding {
+    /// `allow`, `block` or `probe`.
+    pub state: String,
+    /// It blocks for so many seconds more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until_s: Option<f64>,
+    /// Why it does not allow.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
+}
+
 /// What a gate says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -285,13 +212,21 @@ pub struct Report {
     /// The provider said to stop for so many seconds more.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stopped_s: Option<f64>,
+    /// The part of the account's rates that the vendor bears, as far as is known: 1 where nothing was learned.
+    pub factor: f64,
+    /// The part of that after a silence: 1 when the way back is over.
+    pub ramp: f64,
+    /// The failure breaker.
+    pub breaker: BreakerStanding,
+    /// Senders that the provider said to stop, and for how many seconds more: the longest first, not all if many.
+    pub stopped_senders: Vec<(String, f64)>,
     /// Every limit.
     pub limits: Vec<Standing>,
     /// The latest changes, oldest first.
     pub history: Vec<Change>,
 }
 
-/// Most senders and tenants that a report names.
+/// Most senders and tenants that a report names, and most stopped senders.
 const NAMED: usize = 50;
 
 impl super::Gate {
@@ -317,17 +252,32 @@ impl super::Gate {
             granted_per_s,
             waiting: self.waiting.iter().map(super::Turns::len).sum(),
             in_use: self.slots.in_use(),
-            slots: self.slots.here(),
+            slots: self.slots.most(),
             slots_of_all: self.config.concurrency,
             stopped_s: self.stopped(now).map(|until| (until - now).as_secs_f64()),
+            factor: self.pace.factor(),
+            ramp: self.ramp.value(),
+            breaker: self.breaker_standing(now),
+            stopped_senders: self.stopped_senders(now),
             limits,
             history: self.history.changes(),
         }
     }
 
+    fn stopped_senders(&self, now: Instant) -> Vec<(String, f64)> {
+        let seconds = |until: Instant| (until - now).as_secs_f64();
+        let stops = self.sender_stops.all(now);
+        let mut stops: Vec<(String, f64)> = stops.map(|(sender, until)| (sender.to_owned(), seconds(until))).collect();
+        stops.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        stops.truncate(NAMED);
+        stops
+    }
+
     fn name_of(&self, bound: Bound) -> Option<String> {
         match bound.by {
-            By::Limit => self.account.buckets.get(bound.at).map(|bucket| bucket.limit.to_string()),
+            By::Limit | By::Throttle | By::Ramp => {
+                self.account.buckets.get(bound.at).map(|bucket| bucket.limit.to_string())
+            }
             By::Budget | By::Usage => self.account.budgets.get(bound.at).map(|budget| budget.limit().to_string()),
             _ => None,
         }

@@ -1,9 +1,10 @@
-//! Requests at the provider at the same time: as many as the homes owned allow, some of them kept for transactional.
+//! Requests at the provider at the same time: as many as the homes owned and the factor learned from the vendor allow,
+//! some of them kept for transactional.
 //!
 //! Why: a slot in use cannot be called back, so what marketing may borrow ends before the last one does.
 //! Must not know: limits, who waits.
 
-use super::bucket::share;
+use super::bucket::{part_of, share};
 use crate::job::Lane;
 
 /// Slots of this instance.
@@ -14,12 +15,14 @@ pub(super) struct Slots {
     reserve: f64,
     /// What this instance may use: its part.
     here: u32,
+    /// How much of that is used: more than 0, at most 1.
+    factor: f64,
     used: [u32; 2],
 }
 
 impl Slots {
     pub(super) fn new(of_all: u32, reserve: f64) -> Self {
-        Self { of_all, reserve, here: 0, used: [0; 2] }
+        Self { of_all, reserve, here: 0, factor: 1.0, used: [0; 2] }
     }
 
     /// `held` of `parts` are held from now on. Slots in use beyond that are not given out again.
@@ -30,6 +33,17 @@ impl Slots {
 
     pub(super) fn change(&mut self, of_all: u32, reserve: f64) {
         (self.of_all, self.reserve) = (of_all, reserve);
+    }
+
+    /// Only this part is used from now on, but at least one slot.
+    pub(super) fn scale(&mut self, factor: f64) {
+        self.factor = factor;
+    }
+
+    /// Slots that are used at most.
+    pub(super) fn most(&self) -> u32 {
+        let part = u32::try_from(part_of(u64::from(self.here), self.factor)).unwrap_or(u32::MAX);
+        part.max(1).min(self.here)
     }
 
     /// Slots of this instance, in use or not.
@@ -44,7 +58,7 @@ impl Slots {
 
     /// Slots that nobody uses.
     pub(super) fn free(&self) -> u32 {
-        self.here.saturating_sub(self.in_use())
+        self.most().saturating_sub(self.in_use())
     }
 
     /// Slots that a lane may take now. One slot alone serves both lanes.
@@ -52,8 +66,9 @@ impl Slots {
         match lane {
             Lane::Transactional => self.free(),
             Lane::Marketing => {
-                let kept = share(self.here, self.reserve).max(1).min(self.here.saturating_sub(1));
-                self.free().min((self.here - kept).saturating_sub(self.used[lane.index()]))
+                let most = self.most();
+                let kept = share(most, self.reserve).max(1).min(most.saturating_sub(1));
+                self.free().min((most - kept).saturating_sub(self.used[lane.index()]))
             }
         }
     }

@@ -7,6 +7,7 @@
 //! Must not know: what becomes of a job between hand-over and receipt.
 
 mod change;
+pub mod control;
 mod data;
 mod fence;
 mod home;

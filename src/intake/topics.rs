@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -19,8 +19,8 @@ use crate::observe::kafka;
 /// Longest wait for one answer of the broker.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// How long a new topic may take to be known to the brokers, and how often they are asked.
-const APPEAR: Duration = Duration::from_secs(30);
+/// So often the brokers are asked whether they know a new topic, and so far apart: for half a minute.
+const LOOKS: u32 = 120;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Records of the line are at most this large: a job of 256 KiB with its dead letter's headers fits.
@@ -28,6 +28,8 @@ const MESSAGE_BYTES_MIN: i64 = 1024 * 1024;
 
 /// How long it is kept what was spent: the longest window there is, thirty days, and a margin for clocks and late starts.
 const USAGE_RETENTION: Duration = Duration::from_secs(40 * 86_400);
+/// How long orders are kept: each says itself how long it holds, and none holds for so long.
+const CONTROL_RETENTION: Duration = Duration::from_secs(40 * 86_400);
 /// What is compacted is compacted up to the segment that is being written: a new one begins this often.
 const COMPACTED_SEGMENT: Duration = Duration::from_secs(3600);
 
@@ -149,8 +151,11 @@ impl Plan {
         }));
         wanted.push(deleted(topics.outcomes(), Keep::AtLeast(self.outcomes_retention)));
         wanted.push(deleted(topics.dead(), Keep::AtLeast(self.dead_retention)));
-        let keep = Keep::AtLeast(USAGE_RETENTION);
-        wanted.push(Wanted { name: topics.usage(), cleanup: Cleanup::CompactAndDelete, keep });
+        let compacted = [(topics.usage(), USAGE_RETENTION), (topics.control(), CONTROL_RETENTION)];
+        wanted.extend(compacted.map(|(name, retention)| {
+            let keep = Keep::AtLeast(retention);
+            Wanted { name, cleanup: Cleanup::CompactAndDelete, keep }
+        }));
         wanted
     }
 
@@ -205,15 +210,15 @@ impl Plan {
     /// Waits until a broker's metadata have all of `made`. The controller answers before the brokers have heard of a new
     /// topic: on a busy cluster that takes seconds. What has not appeared in time is for the verification to report.
     async fn appear(&self, admin: &AdminClient<DefaultClientContext>, made: &[String]) -> Result<(), String> {
-        let until = Instant::now() + APPEAR;
-        loop {
+        for _ in 0..LOOKS {
             let counts = partition_counts(admin)?;
             let whole = |name: &String| counts.get(name) == Some(&usize::from(self.partitions));
-            if made.iter().all(whole) || Instant::now() >= until {
+            if made.iter().all(whole) {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+        Ok(())
     }
 
     /// Compares every topic with what it must be.

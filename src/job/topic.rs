@@ -116,4 +116,17 @@ impl Topics {
     pub fn usage(&self) -> String {
         format!("{}.usage", self.prefix)
     }
+
+    /// What instances tell each other.
+    #[must_use]
+    pub fn control(&self) -> String {
+        format!("{}.control", self.prefix)
+    }
+
+    /// Every topic of the line.
+    #[must_use]
+    pub fn all(&self) -> Vec<String> {
+        let others = [self.homes(), self.outcomes(), self.dead(), self.usage(), self.control()];
+        others.into_iter().chain(self.sources.iter().cloned()).collect()
+    }
 }

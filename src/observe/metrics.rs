@@ -51,14 +51,20 @@ pub struct Metrics {
     pub gate_changes: IntCounterVec,
     /// Time in which somebody was kept waiting.
     pub gate_bound: CounterVec,
-    /// Jobs that went to the next provider of their route.
-    pub spilled: IntCounterVec,
+    /// Jobs that another provider carries than the one that should.
+    pub rerouted: IntCounterVec,
+    /// What throttled replies and ramps leave of the limits.
+    pub gate_factor: GaugeVec,
+    /// Which state a failure breaker is in.
+    pub breaker_state: IntGaugeVec,
     /// What a limit lets through in the long run.
     pub gate_rate: GaugeVec,
     /// Time from ask to grant.
     pub gate_wait: HistogramVec,
     /// Time until a stop ends.
     pub gate_stopped: GaugeVec,
+    /// Orders between instances.
+    pub control_orders: IntCounterVec,
     /// Request written to reply read.
     pub vendor_latency: HistogramVec,
     /// Broker timestamp to accepted.
@@ -184,11 +190,24 @@ impl Metrics {
                 "Time in which a provider's gate kept somebody waiting whose turn it was, by what kept them.",
                 &["provider", "by"],
             )?,
-            spilled: counter(
+            rerouted: counter(
                 &r,
-                "spilled_jobs_total",
-                "Jobs that went to the next provider of their route because this one's warm-up took no more.",
+                "rerouted_jobs_total",
+                "Jobs that went from a provider to another of their route, by why: warm_up (its cap), breaker (it fails), \
+                 stop (it asked to wait).",
+                &["provider", "to", "by"],
+            )?,
+            gate_factor: fgauge(
+                &r,
+                "gate_factor",
+                "Part of a provider's limits that is used here: under 1 after throttled replies and on a ramp.",
                 &["provider"],
+            )?,
+            breaker_state: gauge(
+                &r,
+                "breaker_state",
+                "1 for the state a provider's failure breaker is in here: allow, block or probe.",
+                &["provider", "state"],
             )?,
             gate_rate: fgauge(
                 &r,
@@ -207,6 +226,12 @@ impl Metrics {
                 "gate_stopped_seconds",
                 "Time until a provider's stop ends; 0 when it runs.",
                 &["provider"],
+            )?,
+            control_orders: counter(
+                &r,
+                "control_orders_total",
+                "Orders between instances: a vendor's long stops that this one told, or heard of from another.",
+                &["dir"],
             )?,
             vendor_latency: histogram(
                 &r,

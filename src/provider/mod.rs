@@ -6,6 +6,7 @@
 
 pub mod secret;
 pub mod sendgrid;
+mod throttle;
 pub mod twilio;
 pub mod webhook;
 pub mod wire;
@@ -17,6 +18,8 @@ use reqwest::header::HeaderMap;
 
 use crate::job::{Job, Wall};
 use crate::outcome::{Code, Said, Verdict};
+
+pub use throttle::MAX_VENDOR_WAIT;
 
 /// Most bytes of job records ([`Job::bytes`]) that the caller puts into one batch. A job's own part of a request
 /// is never longer than its record plus a few hundred bytes of frame, and shared content is written once, so at
@@ -115,6 +118,17 @@ impl Kind {
         matches!(self, Self::Webhook(v) if v.job_names_endpoint())
     }
 
+    /// Whether a throttled reply may bind one sender alone, so that jobs of different senders must not wait for each
+    /// other: at Twilio, and at a gateway, which may stand before it.
+    #[must_use]
+    pub fn throttles_senders(&self) -> bool {
+        match self {
+            Self::Webhook(v) => !v.job_names_endpoint(),
+            Self::SendGrid(_) => false,
+            Self::Twilio(_) => true,
+        }
+    }
+
     /// Puts jobs (1 to `batch_max`, one batch key, no address twice) into one request.
     ///
     /// # Errors
@@ -138,28 +152,6 @@ impl Kind {
     }
 }
 
-/// A wait named by a vendor, kept within reason: absurd values are cut to this.
-pub const MAX_VENDOR_WAIT: std::time::Duration = std::time::Duration::from_secs(3600);
-
-/// `Retry-After` (RFC 9110 §10.2.3): whole seconds or an HTTP date. Negative, absent and unreadable values are
-/// `None`; absurd ones are cut to [`MAX_VENDOR_WAIT`].
-#[must_use]
-pub fn retry_after(reply: &Reply, now: Wall) -> Option<std::time::Duration> {
-    let value = reply.header("retry-after")?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(std::time::Duration::from_secs(seconds).min(MAX_VENDOR_WAIT));
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-    wait_until(Wall(date.as_millisecond()), now)
-}
-
-/// The time from `now` to `then`; `None` when it has passed.
-#[must_use]
-pub fn wait_until(then: Wall, now: Wall) -> Option<std::time::Duration> {
-    let ms = u64::try_from(then.0.checked_sub(now.0)?).ok().filter(|ms| *ms > 0)?;
-    Some(std::time::Duration::from_millis(ms).min(MAX_VENDOR_WAIT))
-}
-
 /// The absolute URL of `path` below a configured base.
 fn endpoint(base_url: &str, path: &str) -> Result<String, String> {
     let base = base_url.trim_end_matches('/');
@@ -181,7 +173,7 @@ pub fn generic_verdict(reply: &Reply, text: &str, now: Wall) -> Verdict {
     let said = |code| Said::new(code, text);
     match reply.status {
         429 => Verdict::Throttled {
-            wait: retry_after(reply, now),
+            wait: throttle::retry_after(reply, now),
             scope: crate::outcome::Scope::Provider,
             said: said(Code::RateLimit),
         },

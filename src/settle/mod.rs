@@ -5,7 +5,7 @@
 //! written to the dead topic first and gets its outcome second, so a crash between the two leaves a second
 //! dead letter, never none. What is deferred is written to its tier or hold first: a crash then leaves the job
 //! twice in Kafka, and the second is turned away when it is read. What is to be spent of a long limit is written
-//! ahead on the same way.
+//! ahead on the same way, and so goes what other instances are told.
 //! Must not know: why an outcome is what it is, ledgers, offsets of jobs topics beyond the receipt.
 
 pub mod dead;
@@ -194,6 +194,14 @@ impl Subject {
 enum Work {
     Settle(Vec<Settlement>),
     WriteAhead(WriteAhead),
+    Tell(Order),
+}
+
+/// A record for the control topic; opaque here.
+#[derive(Debug)]
+struct Order {
+    key: Vec<u8>,
+    value: Vec<u8>,
 }
 
 /// Where the rooms before this one hand over what is through.
@@ -221,6 +229,13 @@ impl Settler {
     pub fn write_ahead(&self, ahead: WriteAhead) {
         // A thread that has ended acknowledges nothing, so nothing is spent.
         let _ended = self.to_thread.send(Work::WriteAhead(ahead));
+    }
+
+    /// Tells every instance something; later words under the same key stand for earlier ones. Does not wait for the
+    /// broker, which is asked until it has taken it, or until the daemon ends.
+    pub fn tell(&self, key: Vec<u8>, value: Vec<u8>) {
+        // A thread that has ended belongs to a daemon that sends no more.
+        let _ended = self.to_thread.send(Work::Tell(Order { key, value }));
     }
 
     /// Gives receipts back unmet.

@@ -86,7 +86,8 @@ fn judge(error: &KafkaError) -> Failure {
 /// One record to produce.
 pub(super) struct Record<'a> {
     pub(super) topic: &'a str,
-    pub(super) partition: i32,
+    /// `None`: by its key.
+    pub(super) partition: Option<i32>,
     pub(super) key: &'a [u8],
     pub(super) payload: &'a [u8],
     pub(super) headers: Vec<(&'a str, Option<&'a [u8]>)>,
@@ -116,10 +117,8 @@ impl Producer {
 
     /// Takes a record into the queue. `false`: the queue is full, ask again after a poll.
     pub(super) fn send(&self, record: &Record<'_>) -> Result<bool, Failure> {
-        let mut base = BaseRecord::with_opaque_to(record.topic, record.slot)
-            .partition(record.partition)
-            .key(record.key)
-            .payload(record.payload);
+        let mut base = BaseRecord::with_opaque_to(record.topic, record.slot).key(record.key).payload(record.payload);
+        base.partition = record.partition;
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
             base = base.headers(

@@ -75,7 +75,7 @@ impl Writer {
         self.open.entry(letter.partition).or_default().insert(letter.offset);
         let record = Record {
             topic,
-            partition: i32::from(letter.partition),
+            partition: Some(i32::from(letter.partition)),
             key: trip.id.as_bytes(),
             payload: letter.bytes,
             headers,

@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::letter;
 use super::producer::{Delivered, Failure, Producer, Record};
-use super::{Deferral, Links, Parts, Settlement, Subject, Work, WriteAhead};
+use super::{Deferral, Links, Order, Parts, Settlement, Subject, Work, WriteAhead};
 use crate::job::receipt::{Back, Why};
 use crate::job::topic::Topics;
 use crate::job::{Home, Lane};
@@ -49,6 +49,7 @@ enum Entry {
         before: i64,
     },
     WriteAhead(WriteAhead),
+    Order(Order),
 }
 
 pub(super) struct Stage {
@@ -56,13 +57,14 @@ pub(super) struct Stage {
     outcomes: String,
     dead: String,
     usage: String,
+    control: String,
     producer: Producer,
     links: Links,
     hops: [Histogram; 2],
     latency: Histogram,
     entries: Slab<Entry>,
-    /// How many of them are write-aheads.
-    ahead: usize,
+    /// How many of them the daemon's end does not wait for: write-aheads and orders.
+    unawaited: usize,
     /// Slots whose next record is not with the producer yet.
     backlog: VecDeque<usize>,
     /// Slots that failed, and when they are produced again.
@@ -70,6 +72,8 @@ pub(super) struct Stage {
     refused: BTreeSet<(Home, u32)>,
     /// Homes whose write-aheads were refused for good.
     unspendable: BTreeSet<Home>,
+    /// An order was refused for good.
+    unheard: bool,
     outbox: Vec<Back>,
     buffer: Vec<u8>,
 }
@@ -80,28 +84,30 @@ impl Stage {
             outcomes: topics.outcomes(),
             dead: topics.dead(),
             usage: topics.usage(),
+            control: topics.control(),
             topics,
             producer,
             hops: Lane::ALL.map(|lane| links.metrics.hops.with_label_values(&[lane.as_str()])),
             latency: links.metrics.settle_latency.with_label_values::<&str>(&[]),
             links,
             entries: Slab::new(),
-            ahead: 0,
+            unawaited: 0,
             backlog: VecDeque::new(),
             again: VecDeque::new(),
             refused: BTreeSet::new(),
             unspendable: BTreeSet::new(),
+            unheard: false,
             outbox: Vec::new(),
             buffer: Vec::new(),
         }
     }
 
     /// Runs until every sender is gone and every settlement is written. What was written ahead is waited for no
-    /// longer then: there is nobody left to spend it.
+    /// longer then: there is nobody left to spend it. Nor are orders: they are a help to others, and hold nothing up.
     pub(super) fn run(mut self, inbox: &Receiver<Work>) -> Result<(), String> {
         let mut open = true;
         let mut delivered = Vec::new();
-        while open || self.entries.len() > self.ahead || !self.outbox.is_empty() {
+        while open || self.entries.len() > self.unawaited || !self.outbox.is_empty() {
             open = self.take_in(inbox, open);
             self.produce();
             self.producer.poll(&mut delivered);
@@ -146,11 +152,14 @@ impl Stage {
                     self.backlog.push_back(self.entries.insert(Entry::Settlement { settlement, needs, before: -1 }));
                 }
             }
-            Work::WriteAhead(ahead) => {
-                self.ahead += 1;
-                self.backlog.push_back(self.entries.insert(Entry::WriteAhead(ahead)));
-            }
+            Work::WriteAhead(ahead) => self.accept_unawaited(Entry::WriteAhead(ahead)),
+            Work::Tell(order) => self.accept_unawaited(Entry::Order(order)),
         }
+    }
+
+    fn accept_unawaited(&mut self, entry: Entry) {
+        self.unawaited += 1;
+        self.backlog.push_back(self.entries.insert(entry));
     }
 
     fn produce(&mut self) {
@@ -175,7 +184,11 @@ impl Stage {
         let (settlement, needs) = match &self.entries[slot] {
             Entry::Settlement { settlement, needs, .. } => (settlement, *needs),
             Entry::WriteAhead(WriteAhead { home, key, value, .. }) => {
-                let (topic, partition) = (&*self.usage, i32::from(*home));
+                let (topic, partition) = (&*self.usage, Some(i32::from(*home)));
+                return self.producer.send(&Record { topic, partition, key, payload: value, headers: vec![], slot });
+            }
+            Entry::Order(Order { key, value }) => {
+                let (topic, partition) = (&*self.control, None);
                 return self.producer.send(&Record { topic, partition, key, payload: value, headers: vec![], slot });
             }
         };
@@ -197,7 +210,7 @@ impl Stage {
                 (&*self.outcomes, own, letter::Letter::plain(&self.buffer))
             }
         };
-        let (partition, headers) = (i32::from(home), letter.headers());
+        let (partition, headers) = (Some(i32::from(home)), letter.headers());
         self.producer.send(&Record { topic, partition, key, payload: &letter.payload, headers, slot })
     }
 
@@ -222,8 +235,9 @@ impl Stage {
                 let end = settlement.end(before);
                 self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset, end)));
             }
+            Entry::Order(_) => self.unawaited -= 1,
             Entry::WriteAhead(ahead) => {
-                self.ahead -= 1;
+                self.unawaited -= 1;
                 // Who does not hear of it does not spend it.
                 let _unheard = ahead.done.try_send(ahead.tag);
             }
@@ -251,8 +265,19 @@ impl Stage {
             }
             Failure::ForGood(error) => match self.entries.remove(slot) {
                 Entry::Settlement { settlement, .. } => self.stop_home(settlement, error),
+                Entry::Order(_) => {
+                    self.unawaited -= 1;
+                    if !std::mem::replace(&mut self.unheard, true) {
+                        tracing::error!(
+                            target: "peakpost::settle",
+                            topic = self.control, error,
+                            "the broker refuses for good what other instances are to be told: each learns of a vendor's \
+                             stop by itself; hint: `peakpost topics create`, then check the topic's ACLs"
+                        );
+                    }
+                }
                 Entry::WriteAhead(WriteAhead { home, .. }) => {
-                    self.ahead -= 1;
+                    self.unawaited -= 1;
                     if self.unspendable.insert(home) {
                         tracing::error!(
                             target: "peakpost::settle",

@@ -87,8 +87,7 @@ impl Broker {
 fn start(lines: &[Topics], partitions: Home, nodes: u8) -> Result<Cluster, String> {
     let cluster = MockCluster::new(i32::from(nodes)).map_err(|e| format!("cannot start the embedded broker: {e}"))?;
     for topics in lines {
-        let sources = topics.layout().all().map(|source| topics.source(source).to_owned());
-        for topic in [topics.homes(), topics.outcomes(), topics.dead(), topics.usage()].into_iter().chain(sources) {
+        for topic in topics.all() {
             cluster
                 .create_topic(&topic, i32::from(partitions), 1)
                 .map_err(|e| format!("cannot make topic `{topic}`: {e}"))?;

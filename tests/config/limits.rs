@@ -112,6 +112,12 @@ fn a_route_has_one_provider_or_several() {
         ("", Err(&["email", "`provider`", "hint"]), "neither"),
         ("providers = []", Err(&["email", "hint"]), "an empty list"),
         ("providers = [\"mail\", \"mail\"]", Err(&["\"mail\"", "twice"]), "one of them twice"),
+        ("providers = [\"spare\", \"mail\"]\nweights = [70, 30]", Ok(&[1, 0]), "by weight"),
+        ("providers = [\"spare\", \"mail\"]\nweights = [0, 1]", Ok(&[1, 0]), "one that only takes over"),
+        ("providers = [\"spare\", \"mail\"]\nweights = [70]", Err(&["`weights`", "hint"]), "a weight is missing"),
+        ("providers = [\"spare\", \"mail\"]\nweights = [0, 0]", Err(&["not all 0"]), "nobody would be chosen"),
+        ("providers = [\"spare\", \"mail\"]\nweights = [1, 1001]", Err(&["0 to 1000"]), "too heavy"),
+        ("provider = \"mail\"\nweights = [1, 2]", Err(&["one for each"]), "more weights than providers"),
         ("providers = [\"mail\", \"nobody\"]", Err(&["\"nobody\" is not configured"]), "a name that is none"),
     ];
     for (keys, expected, why) in rows {
@@ -119,7 +125,8 @@ fn a_route_has_one_provider_or_several() {
         match expected {
             Ok(expected) => {
                 let config = loaded.unwrap_or_else(|faults| panic!("{why}: {faults}"));
-                assert_eq!(config.rules.routes.find(Channel::Email, "any", Lane::Marketing), *expected, "{why}");
+                let route = config.rules.routes.find(Channel::Email, "any", Lane::Marketing).unwrap();
+                assert_eq!(route.providers, *expected, "{why}");
             }
             Err(parts) => refused(loaded, parts, why),
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use peakpost::gate::limit::Limit;
-use peakpost::gate::{Ask, Config, Gate, Say, SendPermit};
+use peakpost::gate::{Ask, Config, Gate, Pass, Say, SendPermit};
 use peakpost::job::{Lane, Wall};
 
 /// An ask that was granted.
@@ -28,7 +28,7 @@ impl Alone {
     }
 
     pub fn release(&mut self, lane: Lane, requests: u32) {
-        self.0.release(lane, requests);
+        self.0.release(lane, requests, Pass::default());
     }
 
     pub fn stop_until(&mut self, until: Instant) {
@@ -54,7 +54,7 @@ impl Alone {
         assert_eq!(writes, [], "without a budget nothing is written");
         grants.extend(answers.into_iter().map(|answer| match answer.say {
             Say::Go(permit) => Grant { shard: answer.shard, waited: answer.waited, permit },
-            Say::Spill(_) => panic!("without a warm-up nothing spills"),
+            Say::Elsewhere { .. } => panic!("without a warm-up nobody is sent elsewhere"),
         }));
         wake
     }

@@ -51,8 +51,8 @@ fn run(
         let wake = gate.turn(now, Wall(0), &mut answers, &mut writes);
         let nobody = answers.is_empty();
         for answer in answers.drain(..) {
-            let Say::Go(permit) = answer.say else { panic!("no warm-up, no spill") };
-            gate.release(permit.lane(), permit.requests());
+            let Say::Go(permit) = answer.say else { panic!("no warm-up, nobody is sent elsewhere") };
+            gate.release(permit.lane(), permit.requests(), permit.pass());
             let (tenant, sender) = (answer.flow.tenant.to_string(), answer.flow.sender.to_string());
             let times = went.entry((tenant, sender)).or_default();
             times.extend(std::iter::repeat_n(now - begin, permit.messages() as usize));

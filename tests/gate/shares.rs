@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use peakpost::gate::{Ask, Config, Gate, Say};
+use peakpost::gate::{Ask, Config, Gate, Pass, Say};
 use peakpost::job::{Home, Lane, Wall};
 use peakpost::observe::Clock;
 use rand::rngs::SmallRng;
@@ -180,7 +180,7 @@ impl Fleet {
         match event {
             Event::Release(n, life, lane) => {
                 if let Some(gate) = self.gate(n, life) {
-                    gate.release(lane, 1);
+                    gate.release(lane, 1, Pass::default());
                 }
             }
             Event::Ask(n, life, shard, lane) => {
@@ -287,7 +287,7 @@ impl Fleet {
         let wake = gate.turn(at, wall, &mut answers, &mut writes);
         self.instances[n].wake = wake.and_then(|wake| wake.checked_duration_since(self.origin));
         for answer in answers {
-            let Say::Go(permit) = answer.say else { panic!("no warm-up, no spill") };
+            let Say::Go(permit) = answer.say else { panic!("no warm-up, nobody is sent elsewhere") };
             let (lane, requests, messages) = (permit.lane(), permit.requests(), permit.messages());
             if holds {
                 let at = u64::try_from(self.now.as_nanos()).unwrap();
@@ -337,7 +337,7 @@ impl Fleet {
 
 fn scenarios() -> Vec<Scenario> {
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/gate")).unwrap();
-    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect();
     files.sort();
     files.iter().map(|file| toml::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()).collect()
 }

@@ -24,7 +24,7 @@ const JITTER: Duration = Duration::from_millis(50);
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Waits until each of them owns as many homes as the others. Returns the vendors' time then.
-fn shared(world: &World, daemons: &[Daemon]) -> u64 {
+pub fn shared(world: &World, daemons: &[Daemon]) -> u64 {
     let each = PARTITIONS / u16::try_from(daemons.len()).unwrap();
     let owned = || daemons.iter().map(Daemon::homes).collect::<Vec<u16>>();
     let even = || owned().iter().all(|homes| *homes == each).then_some(());
@@ -33,7 +33,7 @@ fn shared(world: &World, daemons: &[Daemon]) -> u64 {
 }
 
 /// Lets time pass at the vendors; jobs that end are what moves meanwhile.
-fn pass(world: &World, from: u64, span: Duration) {
+pub fn pass(world: &World, from: u64, span: Duration) {
     let wanted = from + u64::try_from(span.as_nanos()).unwrap();
     let began = Instant::now();
     let over = || (world.vendor_now() >= wanted).then_some(());

@@ -18,6 +18,8 @@ use crate::support::later::{arrived, key, quantile, wall_ms};
 use crate::support::reckoning::{self, Expected};
 use crate::support::{World, kafka};
 
+/// The first codes meet cold connections, whatever else goes on.
+const WARM: usize = 100;
 /// Codes come one by one, so far apart: a tenth of the limit.
 const APART: Duration = Duration::from_millis(20);
 
@@ -44,16 +46,18 @@ fn took(world: &World, seen: &Seen, when: &HashMap<String, i64>) -> (i64, i64) {
 fn codes_do_not_notice_a_campaign() {
     let world = World::alone("lanes");
     let (few, many) = (world.size(1_500, 500, 300), world.size(1_000_000, 40_000, 20_000));
-    let codes: Vec<Generated> = world.jobs(91, Mix::only(Lane::Transactional, Shape::Webhook)).take(3 * few).collect();
-    let (first, rest) = codes.split_at(few);
+    let count = WARM + 3 * few;
+    let codes: Vec<Generated> = world.jobs(91, Mix::only(Lane::Transactional, Shape::Webhook)).take(count).collect();
+    let (cold, (first, rest)) = (&codes[..WARM], codes[WARM..].split_at(few));
     let campaign: Vec<Generated> =
-        world.jobs(92, Mix::only(Lane::Marketing, Shape::Webhook)).skip(3 * few).take(many).collect();
+        world.jobs(92, Mix::only(Lane::Marketing, Shape::Webhook)).skip(count).take(many).collect();
     let audit = world.audit();
     let mut daemon = Daemon::ready(&world, "daemon", &Settings { hook: "500 requests/s", ..Settings::default() });
+    trickle(&world, cold);
     let idle = trickle(&world, first);
-    reckoning::wait_for_jobs(&audit, few as u64, &mut [&mut daemon]);
+    reckoning::wait_for_jobs(&audit, (WARM + few) as u64, &mut [&mut daemon]);
     kafka::enqueue(&world, &campaign, |_| None);
-    reckoning::wait_for_jobs(&audit, few as u64 + 1_000, &mut [&mut daemon]);
+    reckoning::wait_for_jobs(&audit, (WARM + few) as u64 + 1_000, &mut [&mut daemon]);
     let began = world.vendor_now();
     let busy = trickle(&world, rest);
     let ended = world.vendor_now();

@@ -23,6 +23,8 @@ use crate::support::{PATIENCE, World, kafka, until};
 const LIMITS: (&str, &str, u32) = ("150 messages/s", "150 requests/s", 150);
 /// Retries per first attempt, and per second beside: as shipped.
 const RETRIES: (f64, f64) = (0.1, 10.0);
+/// Each shard has its half of the budget and earns by the second: an uneven second earns a little more.
+const UNEVEN: f64 = 1.1;
 /// After this the line must be back at its limit.
 const BACK_WITHIN: Duration = Duration::from_secs(30);
 /// Goodput is measured over this.
@@ -53,10 +55,9 @@ fn a_vendor_in_trouble_is_spared_and_then_served() {
     let outage = Duration::from_secs(world.size(600, 14, 12));
     let seconds = usize::try_from(outage.as_secs()).unwrap();
     behave(&world, 1.0);
-    // Mails are not through when the outage ends: there are more than the limit lets go. Of the others each has been
-    // tried by then: only retries are left.
-    let (tried, more) = (seconds * 80, seconds * LIMITS.2 as usize);
-    let counts = [(VENDORS[0], more), (VENDORS[1], tried), (VENDORS[2], tried)];
+    // More than the limits let go, so that they are at full load to the end. Plain webhooks have no breaker: most have
+    // been tried by then. The breakers of the other two keep nearly all for later.
+    let counts = VENDORS.map(|vendor| (vendor, seconds * LIMITS.2 as usize));
     let (mut jobs, mut skip): (Vec<Generated>, usize) = (Vec::new(), 0);
     for ((_, _, shape), count) in counts {
         jobs.extend(world.jobs(71, Mix::only(Lane::Marketing, shape)).skip(skip).take(count));
@@ -88,15 +89,19 @@ fn a_vendor_in_trouble_is_spared_and_then_served() {
     for ((vendor, name, _), count) in counts {
         let came = of(&seen, vendor).count();
         let distinct = of(&seen, vendor).map(|a| &*a.key).collect::<HashSet<_>>().len();
-        let allowed = distinct as f64 * (1.0 + RETRIES.0) + earned;
+        // A tenth of the first attempts, or what time alone earns, whichever is more.
+        let allowed = distinct as f64 + (distinct as f64 * RETRIES.0).max(earned) * UNEVEN;
         println!(
             "   {name}: {came} arrivals of {distinct} jobs (of {count}) in {lasted:.1?} of outage: {:.2} each, at most {:.2}",
             came as f64 / distinct as f64,
             allowed / distinct as f64
         );
         assert!(came as f64 <= allowed, "{name}: {came} arrivals of {distinct} jobs, at most {allowed:.0}");
-        let as_meant = (distinct == count) == (vendor != Vendor::SendGrid);
-        assert!(as_meant, "{name}: {distinct} of {count} were tried; hint: mails must be left over, others not");
+        let as_meant = (distinct > count / 2) == (vendor == Vendor::Webhook);
+        assert!(
+            as_meant,
+            "{name}: {distinct} of {count} were tried; hint: webhooks have no breaker, the others must block"
+        );
     }
     reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut daemon]);
     let usable: Vec<f64> = VENDORS.map(|(_, name, _)| usable(&daemon, name)).to_vec();

@@ -75,29 +75,33 @@ fn topics_of_another_shape_are_refused_with_what_mends_them() {
     world.finish();
 }
 
-/// What was spent is found by its key for as long as the longest window lasts, and takes no more room than that.
+/// What was spent, or ordered, is found by its key for as long as the longest window lasts, and takes no more room than
+/// that.
 #[test]
 fn what_was_spent_is_compacted_and_kept_for_forty_days() {
     let mut world = World::bare("usage");
     if !world.real {
-        World::left_out("the settings of the usage topic (it makes no topics and describes none)");
+        World::left_out("the settings of the usage and control topics (it makes no topics and describes none)");
         return world.finish();
     }
     let (code, said) = world.run("create", &["topics", "create"]);
     assert_eq!(code, 0, "`topics create`: {said}");
     let (admin, options) = admin(&world);
-    let usage = world.topics.usage();
-    let described = world.block_on(admin.describe_configs([&ResourceSpecifier::Topic(&usage)], &options)).unwrap();
-    let config = described.into_iter().next().unwrap().unwrap();
+    let topics = [world.topics.usage(), world.topics.control()];
+    let resources = topics.each_ref().map(|topic| ResourceSpecifier::Topic(topic));
+    let described = world.block_on(admin.describe_configs(&resources, &options)).unwrap();
     let settings = [
         ("cleanup.policy", "compact,delete"),
         ("retention.ms", "3456000000"),
         ("segment.ms", "3600000"),
         ("max.message.bytes", "1048576"),
     ];
-    for (key, value) in settings {
-        let found = config.get(key).and_then(|entry| entry.value.as_deref());
-        assert_eq!(found, Some(value), "{key} of `{usage}`");
+    for (topic, config) in topics.iter().zip(described) {
+        let config = config.unwrap();
+        for (key, value) in settings {
+            let found = config.get(key).and_then(|entry| entry.value.as_deref());
+            assert_eq!(found, Some(value), "{key} of `{topic}`");
+        }
     }
 
     // Made by hand before `topics create`, which changes nothing that is there.

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use peakpost::job::{Lane, field};
-use peakpost::outcome::Verdict;
+use peakpost::outcome::{Scope, Verdict};
 use peakpost::provider::webhook::message_id;
 use peakpost::provider::{Decoded, MAX_VENDOR_WAIT, Reply};
 use proptest::prelude::*;
@@ -35,31 +35,84 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     let answer = (code, "\\PC{0,40}", "(failed|queued|undelivered|[a-z]{0,9})").prop_map(|(code, words, status)| {
         json!({ "code": code, "message": words, "status": status, "sid": words }).to_string()
     });
-    let near =
-        (prop_oneof![errors, answer], any::<prop::sample::Index>(), any::<bool>()).prop_map(|(text, at, cut)| {
+    let near = (prop_oneof![errors, answer, throttle_words()], any::<prop::sample::Index>(), any::<bool>()).prop_map(
+        |(text, at, cut)| {
             let mut bytes = text.into_bytes();
             if cut {
                 bytes.truncate(at.index(bytes.len()));
             }
             bytes
-        });
+        },
+    );
     prop_oneof![prop::collection::vec(any::<u8>(), 0..300), near]
 }
 
+/// Dates of RFC 9110's three forms and what is nearly one.
+fn date() -> impl Strategy<Value = String> {
+    let (day, time) = (-1i32..34, (0u8..26, 0u8..62, 0u8..62).prop_map(|(h, m, s)| format!("{h:02}:{m:02}:{s:02}")));
+    let month = prop::sample::select(vec!["Jan", "Feb", "Dec", "jan", "Jän", "", "13"]);
+    let year = prop_oneof![Just(2027i64), -1i64..120, 1960i64..2100, any::<i64>()];
+    let zone = prop::sample::select(vec![" GMT", " UTC", " +0000", " -9999", " +2559", "Z", " é", ""]);
+    (day, month, year, time, zone, 0u8..3).prop_map(|(day, month, year, time, zone, form)| match form {
+        0 => format!("Fri, {day:02} {month} {year} {time}{zone}"),
+        1 => format!("Friday, {day:02}-{month}-{year:02} {time}{zone}"),
+        _ => format!("Fri {month} {day:2} {time} {year}{zone}"),
+    })
+}
+
+/// Bodies in which the vendors say "too fast", and what is nearly one.
+fn throttle_words() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "ThrottlingException",
+        "a#Throttling:b",
+        "TooManyRequests",
+        "QUOTA_EXCEEDED",
+        "RESOURCE_EXHAUSTED",
+        "Daily message quota exceeded.",
+        "21611",
+        "#:#",
+    ]);
+    let key = prop::sample::select(vec!["__type", "code", "reason", "status", "errorCode", "message"]);
+    let member = (key, prop_oneof![name.prop_map(Value::from), any::<f64>().prop_map(Value::from)]);
+    let object = prop::collection::vec(member, 0..4)
+        .prop_map(|list| Value::Object(list.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()));
+    let shape = |(inner, outer): (Value, u8)| match outer {
+        0 => inner.to_string(),
+        1 => json!({ "error": inner }).to_string(),
+        _ => json!({ "error": { "details": [inner] } }).to_string(),
+    };
+    let words = ("\\PC{0,5}", date(), "\\PC{0,5}").prop_map(|(a, date, b)| format!("{a}Try again after {date}{b}"));
+    prop_oneof![(object, 0u8..3).prop_map(shape), words]
+}
+
 fn reply() -> impl Strategy<Value = Reply> {
-    let name = prop::sample::select(vec!["retry-after", "x-ratelimit-reset", "x-message-id", "content-type"]);
+    let name = prop::sample::select(vec![
+        "retry-after",
+        "x-ratelimit-reset",
+        "ratelimit-reset",
+        "x-amzn-errortype",
+        "x-message-id",
+        "content-type",
+    ]);
     let value = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..40),
         any::<i64>().prop_map(|n| n.to_string().into_bytes()),
+        "[0-9]{0,40}(\\.[0-9]{0,4})?".prop_map(String::into_bytes),
         (1_799_999_990i64..1_800_010_000).prop_map(|n| n.to_string().into_bytes()),
+        date().prop_map(String::into_bytes),
+        Just(b"ThrottlingException".to_vec()),
     ];
-    let status =
-        prop_oneof![100u16..600, prop::sample::select(vec![200, 201, 202, 400, 401, 403, 413, 429, 503]), any::<u16>()];
-    (status, prop::collection::vec((name, value), 0..4), body()).prop_map(|(status, list, body)| {
+    let status = prop_oneof![
+        100u16..600,
+        prop::sample::select(vec![200, 201, 202, 400, 401, 403, 408, 413, 420, 429, 503]),
+        Just(429u16),
+        any::<u16>()
+    ];
+    (status, prop::collection::vec((name, value), 0..6), body()).prop_map(|(status, list, body)| {
         let mut headers = HeaderMap::new();
         for (name, value) in list {
             if let Ok(value) = HeaderValue::from_bytes(&value) {
-                headers.insert(name, value);
+                headers.append(name, value);
             }
         }
         Reply { status, headers, body: Bytes::from(body) }
@@ -82,8 +135,10 @@ proptest! {
                 }
                 Decoded::Unblamed(_) => prop_assert!(count > 1, "{name}: one job alone is always to blame"),
                 Decoded::All(verdict) => {
-                    if let Verdict::Throttled { wait: Some(wait), .. } = &verdict {
-                        prop_assert!(*wait <= MAX_VENDOR_WAIT, "{name}: an absurd wait of {wait:?}");
+                    if let Verdict::Throttled { wait, scope, .. } = &verdict {
+                        prop_assert!(wait.is_none_or(|w| w <= MAX_VENDOR_WAIT), "{name}: an absurd wait of {wait:?}");
+                        let told = account.throttles_senders() || *scope != Scope::Sender;
+                        prop_assert!(told, "{name}: say in throttles_senders that a reply may bind a sender");
                     }
                     let said = verdict.said().map_or("", |said| &*said.text);
                     prop_assert!(said.chars().count() <= 200, "{name}: the vendor's words are bounded");

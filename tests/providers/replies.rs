@@ -66,7 +66,7 @@ fn check(file: &str, at_least: usize) {
 }
 
 /// A decoded reply in one line: `accepted ID`, `throttled CODE SCOPE WAIT`, `blame 3:CODE …`, `unblamed CODE`.
-fn say(decoded: &Decoded) -> String {
+pub fn say(decoded: &Decoded) -> String {
     match decoded {
         Decoded::Unblamed(said) => format!("unblamed {}", said.code.as_str()),
         Decoded::Blame(list) => {

@@ -6,6 +6,7 @@
 
 mod faults;
 mod rules;
+mod throttles;
 
 use std::time::{Duration, SystemTime};
 

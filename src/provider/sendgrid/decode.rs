@@ -7,12 +7,11 @@
 //! Statuses and the body `{"errors":[{"message","field","help"}]}`: `ErrorResponse` in `tsg_mail_v3.yaml`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::SendGrid;
 use crate::job::Wall;
 use crate::outcome::{Code, Said, Scope, Verdict};
-use crate::provider::{Decoded, MAX_VENDOR_WAIT, Reply, generic_verdict, retry_after, vendor_id, wait_until};
+use crate::provider::{Decoded, Reply, generic_verdict, throttle, vendor_id};
 
 /// One entry of the vendor's error list.
 #[derive(serde::Deserialize)]
@@ -77,7 +76,8 @@ impl SendGrid {
             404 | 405 | 406 | 415 | 451 => Decoded::All(Verdict::ProviderDown(said(Code::Endpoint))),
             413 => turned_down(Code::TooLarge),
             429 => Decoded::All(Verdict::Throttled {
-                wait: reset(reply, now).or_else(|| retry_after(reply, now)),
+                // The vendor documents its reset and no Retry-After, so the latter is what a proxy between us says.
+                wait: throttle::reset(reply, now).or_else(|| throttle::retry_after(reply, now)),
                 scope: Scope::Provider,
                 said: said(Code::RateLimit),
             }),
@@ -142,13 +142,4 @@ fn shared_code(fault: &Fault) -> Option<Code> {
         "reply_to" | "subject" | "content" | "template_id" | "asm" => Some(Code::Invalid),
         _ => None,
     }
-}
-
-/// `X-RateLimit-Reset`: Unix seconds. Values that have passed, or lie too far ahead to be meant (milliseconds,
-/// say), are not believed.
-fn reset(reply: &Reply, now: Wall) -> Option<Duration> {
-    let seconds: i64 = reply.header("x-ratelimit-reset")?.trim().parse().ok()?;
-    let then = Wall(seconds.checked_mul(1000)?);
-    let farthest = i64::try_from(MAX_VENDOR_WAIT.as_millis()).ok()?;
-    wait_until(then, now).filter(|_| then.0.saturating_sub(now.0) <= farthest)
 }

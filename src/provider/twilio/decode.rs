@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Twilio;
 use crate::job::Wall;
 use crate::outcome::{Code, Said, Scope, Verdict};
-use crate::provider::{Reply, generic_verdict, retry_after, vendor_id};
+use crate::provider::{Reply, generic_verdict, throttle, vendor_id};
 
 /// What the vendor says, in any of its forms: a message (201), `{"code","message","more_info","status"}`, or an
 /// RFC 9457 problem `{"type","title","status","code","detail"}`.
@@ -68,20 +68,29 @@ impl Twilio {
     }
 }
 
+/// Whom an error code that means "too fast" binds, and its word here.
+pub(in crate::provider) fn throttled(code: u64) -> Option<(Scope, Code)> {
+    match code {
+        // Too many requests at a time; never processed, so sending again is safe. The account's messages per second,
+        // over all its senders.
+        20429 | 63017 => Some((Scope::Provider, Code::RateLimit)),
+        // More than ten hours' worth of segments wait for this number, or for this service.
+        21611 | 30001 => Some((Scope::Sender, Code::QueueFull)),
+        // 10DLC messages per second, and T-Mobile's daily cap (from memory, unverified).
+        30022 | 30023 => Some((Scope::Sender, Code::RateLimit)),
+        _ => None,
+    }
+}
+
 /// What an error code means, where it says more than the status.
 fn verdict(code: u64, reply: &Reply, text: &str, now: Wall) -> Option<Verdict> {
     let refused = |code| Some(Verdict::Refused(Said::new(code, text)));
     let down = |code| Some(Verdict::ProviderDown(Said::new(code, text)));
-    let throttled =
-        |scope, code| Some(Verdict::Throttled { wait: retry_after(reply, now), scope, said: Said::new(code, text) });
+    if let Some((scope, code)) = throttled(code) {
+        let wait = throttle::retry_after(reply, now);
+        return Some(Verdict::Throttled { wait, scope, said: Said::new(code, text) });
+    }
     match code {
-        // Too many requests at a time; never processed, so sending again is safe. The account's messages per second,
-        // over all its senders.
-        20429 | 63017 => throttled(Scope::Provider, Code::RateLimit),
-        // More than ten hours' worth of segments wait for this number, or for this service.
-        21611 | 30001 => throttled(Scope::Sender, Code::QueueFull),
-        // 10DLC messages per second, and T-Mobile's daily cap (from memory, unverified).
-        30022 | 30023 => throttled(Scope::Sender, Code::RateLimit),
         20003 => down(Code::Credentials),
         30002 => down(Code::Account),
         // Not a number, not reachable, not mobile; off, blocked by its carrier, unknown, landline.

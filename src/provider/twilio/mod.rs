@@ -20,6 +20,8 @@ use super::secret::Secret;
 use crate::job::{Content, Job};
 use crate::outcome::{Code, Said};
 
+pub(super) use decode::throttled;
+
 /// One account's settings.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -13,9 +13,10 @@ use ring::hmac;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::throttle::{self, Throttle};
 use super::{Reply, Request, generic_verdict};
 use crate::job::{Content, Job, Wall};
-use crate::outcome::{Code, Said, Verdict};
+use crate::outcome::{Code, Said, Scope, Verdict};
 
 /// One webhook account: a signing key, and a fixed URL if it is a gateway.
 pub struct Webhook {
@@ -115,24 +116,24 @@ impl Webhook {
     /// Reads a reply: any 2xx is a yes; 404 and 410 say that this endpoint is gone.
     #[must_use]
     pub fn decode(&self, reply: &Reply, now: Wall) -> Verdict {
-        let text = reply.words();
-        let refused = |code| Verdict::Refused(Said::new(code, &format!("HTTP {}: {text}", reply.status)));
+        if (200..300).contains(&reply.status) {
+            return Verdict::Accepted { vendor_id: None };
+        }
+        let text = format!("HTTP {}: {}", reply.status, reply.words());
+        let refused = |code| Verdict::Refused(Said::new(code, &text));
+        // A gateway passes on what its vendor says. An endpoint of a job speaks plain HTTP, and for itself alone.
+        let throttle = match self.gateway {
+            Some(_) => throttle::any_vendor(reply, now),
+            None => throttle::by_status(reply, now).map(|t| Throttle { scope: Scope::Recipient, ..t }),
+        };
+        if let Some(throttle) = throttle {
+            return throttle.verdict(&text);
+        }
         match (reply.status, &self.gateway) {
-            (200..=299, _) => Verdict::Accepted { vendor_id: None },
-            (503, _) if super::retry_after(reply, now).is_some() => Verdict::Throttled {
-                wait: super::retry_after(reply, now),
-                scope: self.throttle_scope(),
-                said: Said::new(Code::RateLimit, &format!("HTTP 503: {text}")),
-            },
-            (429, _) => Verdict::Throttled {
-                wait: super::retry_after(reply, now),
-                scope: self.throttle_scope(),
-                said: Said::new(Code::RateLimit, &format!("HTTP 429: {text}")),
-            },
             // Without a gateway every job has its own endpoint: what one says is not the provider's word.
             (404 | 410, None) => refused(Code::BadRecipient),
             (300..=399 | 401 | 403 | 405 | 406 | 415, None) => refused(Code::Endpoint),
-            _ => generic_verdict(reply, &format!("HTTP {}: {text}", reply.status), now),
+            _ => generic_verdict(reply, &text, now),
         }
     }
 
@@ -140,13 +141,6 @@ impl Webhook {
     #[must_use]
     pub fn job_names_endpoint(&self) -> bool {
         self.gateway.is_none()
-    }
-
-    fn throttle_scope(&self) -> crate::outcome::Scope {
-        match self.gateway {
-            Some(_) => crate::outcome::Scope::Provider,
-            None => crate::outcome::Scope::Recipient,
-        }
     }
 }
 

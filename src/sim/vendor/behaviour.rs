@@ -23,8 +23,13 @@ pub struct Behaviour {
     pub limit: Option<Limit>,
     /// From the moment this is set, every request is answered 429 for so many milliseconds.
     pub throttle_ms: u64,
-    /// What the webhook vendor writes into `Retry-After`.
+    /// How the webhook vendor says that it was too fast; the others have one way each.
     pub retry_after: RetryAfter,
+    /// Most requests at work at a time; what exceeds them is answered 429. Twilio only: no other vendor here has such
+    /// a cap.
+    pub concurrency: Option<u32>,
+    /// Goes down and comes back, over and over.
+    pub flap: Option<Flap>,
     /// Share of requests (0 to 1) answered 500 or 503. Their messages are not sent.
     pub error_rate: f64,
     /// Share of requests (0 to 1) that are taken and not answered; the connection closes after `hang_ms`.
@@ -69,7 +74,26 @@ pub enum Unit {
     Messages,
 }
 
-/// Forms of `Retry-After` (RFC 9110 §10.2.3), two of them nonsense.
+/// Well for `on_ms`, then every request answered 500 or 503 for `off_ms`, and again, from the moment this is set.
+/// 1 ms to an hour each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flap {
+    /// How long it is well, in milliseconds.
+    pub on_ms: u64,
+    /// How long it is down, in milliseconds.
+    pub off_ms: u64,
+}
+
+impl Flap {
+    /// Whether it is down, so many nanoseconds after it was set.
+    fn is_down(self, age: u64) -> bool {
+        age / 1_000_000 % (self.on_ms + self.off_ms) >= self.on_ms
+    }
+}
+
+/// Forms of "too fast": those of `Retry-After` (RFC 9110 §10.2.3), odd ones, resets, and vendors' own words as a
+/// gateway passes them on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryAfter {
@@ -78,12 +102,44 @@ pub enum RetryAfter {
     Seconds,
     /// An HTTP date, rounded up to the second.
     HttpDate,
+    /// The same as RFC 850 wrote it.
+    Rfc850,
+    /// The same as C's `asctime` writes it.
+    Asctime,
     /// No header.
     Missing,
     /// `-1`.
     Negative,
+    /// An HTTP date an hour ago.
+    Past,
     /// A billion seconds.
     Absurd,
+    /// More seconds than 64 bits hold.
+    Overflow,
+    /// Bytes that are no ASCII.
+    NotText,
+    /// Two headers, `0` and the seconds.
+    Twice,
+    /// `X-RateLimit-Reset` in Unix seconds.
+    ResetUnix,
+    /// `X-RateLimit-Reset` in Unix milliseconds.
+    ResetMs,
+    /// `RateLimit-Reset` in seconds from now.
+    ResetDelta,
+    /// Mailgun: a date in the body.
+    Mailgun,
+    /// Amazon SES: 429 by exception, its rate.
+    SesRate,
+    /// Amazon SES: 429 by exception, its daily quota.
+    SesQuota,
+    /// Amazon SES: 400 by exception.
+    SesThrottling,
+    /// FCM: its quota, without a time.
+    Fcm,
+    /// APNs: too many to one device.
+    Apns,
+    /// Twilio: 400, the sender's queue is full.
+    TwilioQueue,
 }
 
 /// An answer that is not what it should be.
@@ -119,6 +175,13 @@ impl Behaviour {
         if self.hang_ms > 3_600_000 || self.throttle_ms > 3_600_000 {
             return Err("`hang_ms` or `throttle_ms` is over an hour (3600000)".to_owned());
         }
+        if self.concurrency == Some(0) {
+            return Err("`concurrency` is 0; hint: at least 1, or leave it out".to_owned());
+        }
+        let hour = 1..=3_600_000;
+        if self.flap.is_some_and(|Flap { on_ms, off_ms }| !hour.contains(&on_ms) || !hour.contains(&off_ms)) {
+            return Err("`flap` needs `on_ms` and `off_ms` of 1 ms to an hour (3600000)".to_owned());
+        }
         match self.limit {
             Some(Limit { count, window_ms, .. }) if count == 0 || !(1..=86_400_000).contains(&window_ms) => {
                 Err("`limit` needs a count of at least 1 and a window of 1 ms to a day".to_owned())
@@ -133,7 +196,7 @@ impl Behaviour {
 pub(super) enum Fate {
     /// The vendor's rules decide.
     Rules,
-    /// 429; the next try makes sense after this many nanoseconds.
+    /// Too fast; the next try makes sense after this many nanoseconds (0: when another request has its answer).
     Throttle(u64),
     /// This status; nothing is sent.
     Fail(u16),
@@ -144,31 +207,60 @@ pub(super) enum Fate {
 /// A vendor at work: its knobs and what they need to remember.
 pub(super) struct Mood {
     pub(super) behaviour: Behaviour,
+    /// When that was set.
+    since: u64,
     throttled_until: u64,
     window: Window,
+    /// Requests that were let in and are not answered yet.
+    at_work: u32,
     rng: SmallRng,
 }
 
 impl Mood {
     pub(super) fn new(seed: u64) -> Self {
         let rng = SmallRng::seed_from_u64(seed);
-        Self { behaviour: Behaviour::default(), throttled_until: 0, window: Window::default(), rng }
+        let (behaviour, window) = (Behaviour::default(), Window::default());
+        Self { behaviour, since: 0, throttled_until: 0, window, at_work: 0, rng }
     }
 
     /// Times are nanoseconds since the simulator started.
     pub(super) fn set(&mut self, behaviour: Behaviour, now: u64) {
         self.throttled_until = now + behaviour.throttle_ms * 1_000_000;
         self.behaviour = behaviour;
+        self.since = now;
     }
 
     pub(super) fn throttle_until(&mut self, until: u64) {
         self.throttled_until = until;
     }
 
-    /// Decides about a request of so many messages at `now`; `now` never goes back.
+    /// Decides about a request of so many messages at `now`; `now` never goes back. What is not throttled is at work
+    /// until [`Mood::answered`].
     pub(super) fn decide(&mut self, now: u64, messages: u32) -> Fate {
+        let fate = self.fate(now, messages);
+        self.at_work += u32::from(!matches!(fate, Fate::Throttle(_)));
+        fate
+    }
+
+    /// A request that was not throttled has its answer, or its client has gone.
+    pub(super) fn answered(&mut self) {
+        self.at_work -= 1;
+    }
+
+    /// Requests at work now.
+    pub(super) fn at_work(&self) -> u32 {
+        self.at_work
+    }
+
+    fn fate(&mut self, now: u64, messages: u32) -> Fate {
+        if self.behaviour.flap.is_some_and(|flap| flap.is_down(now - self.since)) {
+            return self.fail();
+        }
         if now < self.throttled_until {
             return Fate::Throttle(self.throttled_until - now);
+        }
+        if self.behaviour.concurrency.is_some_and(|most| self.at_work >= most) {
+            return Fate::Throttle(0);
         }
         if let Some(limit) = self.behaviour.limit {
             let weight = if limit.unit == Unit::Requests { 1 } else { messages };
@@ -177,7 +269,7 @@ impl Mood {
             }
         }
         if self.draw(self.behaviour.error_rate) {
-            return Fate::Fail(if self.rng.random() { 500 } else { 503 });
+            return self.fail();
         }
         if self.draw(self.behaviour.hang_rate) {
             return Fate::Silence(Duration::from_millis(self.behaviour.hang_ms));
@@ -205,6 +297,10 @@ impl Mood {
         let left = u64::from(limit.count).saturating_sub(self.window.sum);
         let free = self.window.admitted.back().map_or(0, |&(at, _)| at + span(&limit) - now);
         Some((limit.count, u32::try_from(left).unwrap_or(u32::MAX), free))
+    }
+
+    fn fail(&mut self) -> Fate {
+        Fate::Fail(if self.rng.random() { 500 } else { 503 })
     }
 
     fn draw(&mut self, rate: f64) -> bool {

@@ -33,6 +33,7 @@ mod journal;
 mod listener;
 mod sendgrid;
 mod server;
+mod throttle;
 mod twilio;
 mod webhook;
 
@@ -45,7 +46,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use behaviour::{Behaviour, Latency, Lie, Limit, RetryAfter, Unit};
+pub use behaviour::{Behaviour, Flap, Latency, Lie, Limit, RetryAfter, Unit};
 
 use super::arrivals::{Seen, Vendor};
 use journal::Journal;

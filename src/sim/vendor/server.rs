@@ -23,16 +23,13 @@ use tokio::sync::watch;
 
 use super::SimConfig;
 use super::answer::{Answer, Judged};
-use super::behaviour::{Behaviour, Fate, Lie, Mood, RetryAfter};
+use super::behaviour::{Behaviour, Fate, Lie, Mood};
 use super::listener::Cut;
-use super::{sendgrid, twilio, webhook};
+use super::{sendgrid, throttle, twilio, webhook};
 use crate::sim::arrivals::{Arrival, RequestArrival, Seen, Vendor};
 
 /// Bodies above this are not read at all.
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
-
-/// `X-RateLimit-Limit` where no limit is set: "up to 10,000 requests per second" (vendor's mail send FAQ).
-const SENDGRID_DEFAULT_LIMIT: u32 = 10_000;
 
 /// What the requests share.
 pub(super) struct Shared {
@@ -56,9 +53,20 @@ pub(super) struct Core {
 }
 
 /// An answer and how long it takes; without an answer the connection is cut.
-struct Ruling {
+struct Ruling<'s> {
     answer: Option<Answer>,
     after: Duration,
+    /// Until the answer is given.
+    _at_work: Option<AtWork<'s>>,
+}
+
+/// A request that the vendor let in. Dropped with its answer, and when its client has gone.
+struct AtWork<'s>(&'s Shared, Vendor);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.lock().moods[self.1.index()].answered();
+    }
 }
 
 impl Shared {
@@ -84,6 +92,9 @@ impl Shared {
 
     pub(super) fn set_behaviour(&self, vendor: Vendor, behaviour: Behaviour) -> Result<(), String> {
         behaviour.check()?;
+        if behaviour.concurrency.is_some() && vendor != Vendor::Twilio {
+            return Err("`concurrency` is a cap of Twilio's; no other vendor here has one".to_owned());
+        }
         let mut core = self.lock();
         let now = self.nanos(Instant::now());
         core.moods[vendor.index()].set(behaviour, now);
@@ -110,7 +121,7 @@ impl Shared {
     }
 
     /// Decides and logs.
-    fn rule(&self, vendor: Vendor, request: u64, judged: Judged) -> Ruling {
+    fn rule(&self, vendor: Vendor, request: u64, judged: Judged) -> Ruling<'_> {
         let Judged { keys, mut answer, taken } = judged;
         let messages = u32::try_from(keys.len()).unwrap_or(u32::MAX);
         let mut core = self.lock();
@@ -120,20 +131,26 @@ impl Shared {
         let mood = &mut core.moods[vendor.index()];
         let fate = if full { Fate::Fail(503) } else { mood.decide(at, messages) };
         let (behaviour, latency, left) = (mood.behaviour, mood.latency(), mood.left(at));
+        let let_in = !full && !matches!(fate, Fate::Throttle(_));
+        let at_work = mood.at_work() + u32::from(!let_in);
         if let (Vendor::SendGrid, Some((limit, left, free))) = (vendor, left) {
-            answer = rate_headers(answer, limit, left, whole_seconds(since_1970(), free));
+            answer = throttle::rate_headers(answer, Some(limit), left, throttle::whole_seconds(since_1970(), free));
         }
-        let limit = left.map_or(SENDGRID_DEFAULT_LIMIT, |(limit, ..)| limit);
+        let limit = left.map(|(limit, ..)| limit);
         let mut told = 0;
         let (answer, after, sent) = match fate {
             Fate::Rules => (Some(if taken { lied(answer, behaviour.lie) } else { answer }), latency, taken),
             Fate::Fail(status) => (Some(failed(vendor, status)), latency, false),
             Fate::Silence(hold) => (None, hold, taken),
             Fate::Throttle(wait) => {
-                let (answer, wait) = throttled(vendor, wait, behaviour.retry_after, limit);
+                let (answer, wait) = throttle::answer(vendor, wait, behaviour.retry_after, limit, since_1970());
                 told = wait;
                 (Some(answer), latency, false)
             }
+        };
+        let answer = match vendor {
+            Vendor::Twilio => answer.map(|a| a.with("twilio-concurrent-requests", at_work.to_string())),
+            Vendor::Webhook | Vendor::SendGrid => answer,
         };
         let status = answer.as_ref().map_or(0, |answer| answer.status);
         let until = if told > 0 { at.saturating_add(told) } else { 0 };
@@ -141,7 +158,8 @@ impl Shared {
         if !full {
             core.log(keys.into_iter().map(|key| Arrival { at, request, vendor, key, answer: status, sent }));
         }
-        Ruling { answer, after }
+        drop(core);
+        Ruling { answer, after, _at_work: let_in.then(|| AtWork(self, vendor)) }
     }
 
     /// Waits, but not beyond the simulator's end.
@@ -239,9 +257,9 @@ async fn respond(shared: &Shared, head: &Parts, body: Body) -> Option<Answer> {
     let request = shared.next_request.fetch_add(1, Ordering::Relaxed);
     let judged = shared.judge(vendor, request, head, &body);
     drop(body);
-    let Ruling { answer, after } = shared.rule(vendor, request, judged);
-    shared.pause(after).await;
-    answer
+    let ruling = shared.rule(vendor, request, judged);
+    shared.pause(ruling.after).await;
+    ruling.answer
 }
 
 fn vendor(path: &str) -> Option<Vendor> {
@@ -263,33 +281,6 @@ fn failed(vendor: Vendor, status: u16) -> Answer {
     }
 }
 
-/// The vendor's 429 for a wait in nanoseconds, and the wait that it told the client (0 when it told none).
-fn throttled(vendor: Vendor, wait: u64, form: RetryAfter, limit: u32) -> (Answer, u64) {
-    let now = since_1970();
-    let then = whole_seconds(now, wait);
-    let until_then = nanos(Duration::from_secs(then).saturating_sub(now));
-    let seconds = wait.div_ceil(1_000_000_000);
-    match (vendor, form) {
-        (Vendor::SendGrid, _) => (rate_headers(sendgrid::error(429, "too many requests"), limit, 0, then), until_then),
-        (Vendor::Twilio, _) => (twilio::error(429, 20429, "Too Many Requests"), 0),
-        (Vendor::Webhook, form) => {
-            let answer = Answer::text(429, "too many requests");
-            match form {
-                RetryAfter::Seconds => (answer.with("retry-after", seconds.to_string()), seconds * 1_000_000_000),
-                RetryAfter::HttpDate => (answer.with("retry-after", http_date(then)), until_then),
-                RetryAfter::Missing => (answer, 0),
-                RetryAfter::Negative => (answer.with("retry-after", "-1"), 0),
-                RetryAfter::Absurd => (answer.with("retry-after", "1000000000"), 0),
-            }
-        }
-    }
-}
-
-fn rate_headers(answer: Answer, limit: u32, left: u32, reset: u64) -> Answer {
-    let answer = answer.with("x-ratelimit-limit", limit.to_string()).with("x-ratelimit-remaining", left.to_string());
-    answer.with("x-ratelimit-reset", reset.to_string())
-}
-
 fn lied(answer: Answer, lie: Option<Lie>) -> Answer {
     match lie {
         None => answer,
@@ -304,20 +295,4 @@ fn lied(answer: Answer, lie: Option<Lie>) -> Answer {
 
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The first whole second since 1970 that is not before `now` plus `wait` nanoseconds.
-fn whole_seconds(now: Duration, wait: u64) -> u64 {
-    let then = now + Duration::from_nanos(wait);
-    then.as_secs() + u64::from(then.subsec_nanos() > 0)
-}
-
-/// RFC 9110 §5.6.7.
-fn http_date(seconds: u64) -> String {
-    let at = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).unwrap_or_default();
-    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

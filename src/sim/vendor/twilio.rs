@@ -21,6 +21,9 @@ pub(super) struct Account {
     pub(super) password: String,
 }
 
+/// The words of 21611.
+pub(super) const QUEUE_FULL: &str = "This 'From' number has exceeded the maximum number of queued messages";
+
 /// The vendor's error body.
 pub(super) fn error(status: u16, code: u32, message: &str) -> Answer {
     #[derive(Serialize)]
@@ -116,7 +119,7 @@ fn magic(to: &str) -> Option<(u32, &'static str)> {
         "0001" | "0004" => Some((21610, "Attempt to send to unsubscribed recipient")),
         "0002" => Some((21612, "The 'To' phone number is not currently reachable using the 'From' phone number")),
         "0003" => Some((21408, "Permission to send an SMS has not been enabled for the region")),
-        "0008" => Some((21611, "This 'From' number has exceeded the maximum number of queued messages")),
+        "0008" => Some((21611, QUEUE_FULL)),
         "0009" => Some((21614, "'To' number is not a valid mobile number")),
         _ => None,
     }
