@@ -80,13 +80,10 @@ impl Routes {
         self.0.iter().find(fits)
     }
 
-    /// Whether some line names another provider that would take over from this one.
+    /// Whether some line names another provider that can take over from this one. Also from the last of a line: what it
+    /// has taken over goes back when it fails in its turn.
     #[must_use]
     pub fn has_another(&self, provider: ProviderId) -> bool {
-        self.0.iter().any(|route| {
-            // In order, nobody comes after the last; with weights, anybody may come after anybody.
-            let last = route.weights.is_empty() && route.providers.last() == Some(&provider);
-            route.providers.len() > 1 && route.providers.contains(&provider) && !last
-        })
+        self.0.iter().any(|route| route.providers.len() > 1 && route.providers.contains(&provider))
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::build::Collected;
 use super::raw::{Provider, Raw};
 use super::{ProviderConfig, limits};
+use crate::dispatch::PROBE_LIFE;
 use crate::intake;
 use crate::provider::secret::Secret;
 use crate::provider::wire::WireConfig;
@@ -32,6 +33,9 @@ pub(super) fn provider(c: &mut Collected, p: &Provider, raw: &Raw, intake: &inta
             "request_timeout {request_timeout:?} + {SETTLE_TIME:?} to settle must be less than intake.drain {:?}",
             intake.drain
         ))
+    });
+    c.must(request_timeout < PROBE_LIFE, || {
+        at(&format!("request_timeout must be less than {PROBE_LIFE:?}, after which a breaker's probe counts as lost"))
     });
     let mut gate = limits::gate(c, p, raw, jitter);
     c.must(connect_timeout <= request_timeout, || at("connect_timeout must not be longer than request_timeout"));

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::gatekeeper::ToGate;
 use super::shard::{Event, Shard, until, waiting_since};
 use super::{Now, split, word};
-use crate::gate::Pass;
+use crate::gate::{Pass, STOP_PATIENCE as GATE_PATIENCE};
 use crate::job::receipt::Why;
 use crate::job::{Job, Lane, field};
 use crate::ledger::ownership::Standing;
@@ -23,6 +23,8 @@ use crate::provider::{Decoded, Reply, Request};
 use crate::retry::Next;
 use crate::route::ProviderId;
 
+/// A recipient who gets too much, where nobody says for how long.
+const RECIPIENT_PAUSE: Duration = Duration::from_secs(60);
 /// That a provider turns everything away is told anew only after this.
 const DOWN_QUIET: Duration = Duration::from_secs(10);
 
@@ -263,10 +265,11 @@ impl Shard {
             Verdict::Throttled { wait: Some(wait), scope: Scope::Provider, .. } => {
                 self.ctx.desks[provider].stop.stop_until(now.mono + *wait);
             }
-            Verdict::Throttled { wait: Some(wait), scope: Scope::Recipient, .. } => {
+            Verdict::Throttled { wait, scope: Scope::Recipient, .. } => {
+                let until = now.mono + wait.unwrap_or(RECIPIENT_PAUSE);
                 for job in jobs {
                     let recipient = field::address(&job.spec().to).to_owned();
-                    self.stopped_recipients.insert((provider, recipient), now.mono + *wait);
+                    self.stopped_recipients.insert((provider, recipient), until);
                 }
             }
             Verdict::ProviderDown(said) => self.tell_down(provider, said, now),
@@ -277,10 +280,10 @@ impl Shard {
     /// A provider turns everything away, or cannot be reached. Said now and then, not once per request.
     fn tell_down(&self, provider: ProviderId, said: &Said, now: Now) {
         let desk = &self.ctx.desks[provider];
-        let told = desk.down_told.stop_until(now.mono + DOWN_QUIET);
-        if told.is_some_and(|told| now.mono < told) {
+        if desk.down_told.is_stopped(now.mono) {
             return;
         }
+        desk.down_told.stop_until(now.mono + DOWN_QUIET);
         let hint = match said.code {
             Code::Connection => "is it reachable from here (DNS, egress, base_url)?",
             Code::ForbiddenAddress => "its address is private; `allow_hosts` lets it pass by name",
@@ -337,9 +340,15 @@ impl Shard {
                 job.way.unsure |= matches!(verdict, Verdict::Ambiguous(_));
                 job.way.last_error = Some(code.as_str().into());
                 self.remember(provider, &mut job);
-                // A time that the vendor names is never shortened by a tier.
+                // A time that the vendor names is never shortened by a tier. Who can go elsewhere need not wait for it: the
+                // gate says where.
                 let tiers = &self.ctx.rules.tiers;
                 let after = match verdict {
+                    Verdict::Throttled { wait: Some(wait), scope: Scope::Provider, .. }
+                        if *wait > GATE_PATIENCE && self.has_another(&job) =>
+                    {
+                        self.ctx.rules.retry.backoff.mul_f64(chance)
+                    }
                     Verdict::Throttled { wait: Some(_), .. } => {
                         tiers.beyond(after).map_or(after, |tier| tiers.wait(tier))
                     }

@@ -33,7 +33,7 @@ impl Shard {
             Decision::Drop(kind, reason) => self.settle(job, Outcome::plain(kind, reason), None, now),
             Decision::Wait(at) => self.wait_for(job, at, now),
             Decision::Send => match choose(&self.ctx, &job, now) {
-                Some(Choice { provider, instead_of }) => {
+                Some(Choice { provider, instead_of, .. }) => {
                     if let Some((from, by)) = instead_of {
                         self.note_detour(from, provider, by, now);
                     }
@@ -69,8 +69,7 @@ impl Shard {
         }
     }
 
-    /// A provider takes nothing of a flow until then: its jobs go on to the next of their route, as far as they may, the
-    /// others wait.
+    /// A provider takes nothing of a flow until then.
     pub(super) fn detour(
         &mut self,
         provider: ProviderId,
@@ -84,13 +83,35 @@ impl Shard {
         if by == By::WarmUp {
             tell_spilled(desk, lane, until, now);
         }
+        let line = &mut self.lines[provider];
+        if let Some(id) = line.find(flow) {
+            line.answered(id, lane);
+        }
+    }
+
+    /// Jobs of providers that take nothing go on to the next of their route, as far as they may; the others wait. Once for
+    /// every word of a gate, whichever shard has heard it.
+    pub(super) fn make_detours(&mut self, now: Now) {
+        for provider in 0..self.lines.len() {
+            for lane in Lane::ALL {
+                let detour = &self.ctx.desks[provider].detours[lane.index()];
+                if let Some(by) = detour.at(now.mono)
+                    && self.lines[provider].is_new_detour(lane, detour.until())
+                {
+                    self.go_on(provider, lane, by, now);
+                }
+            }
+        }
+    }
+
+    fn go_on(&mut self, provider: ProviderId, lane: Lane, by: By, now: Now) {
         let (ctx, line) = (&self.ctx, &mut self.lines[provider]);
-        let Some(id) = line.find(flow) else { return };
         // What was sent before stays where the warm-up counts it; a provider in trouble keeps nobody.
-        let may = |job: &Job| is_failover(by) || job.way.attempts == 0;
-        let goes_on = |job: &Job| may(job) && choose(ctx, job, now).is_some_and(|choice| choice.provider != provider);
-        let gone = line.remove_of(id, lane, goes_on);
-        line.answered(id, lane);
+        let may = |job: &Job| job.lane == lane && (is_failover(by) || job.way.attempts == 0);
+        // If nobody takes it, it stays where it is.
+        let goes_on =
+            |job: &Job| may(job) && choose(ctx, job, now).is_some_and(|choice| choice.is_other_than(provider));
+        let gone = line.remove_if(goes_on);
         for key in self.vanished_halves(provider) {
             self.half_ended(provider, key, now);
         }
@@ -107,8 +128,8 @@ impl Shard {
         if !is_failover(by) {
             return;
         }
-        let told = from.failover_told.stop_until(now.mono + FAILOVER_QUIET);
-        if told.is_none_or(|told| told <= now.mono) {
+        if !from.failover_told.is_stopped(now.mono) {
+            from.failover_told.stop_until(now.mono + FAILOVER_QUIET);
             tracing::warn!(
                 target: "peakpost::dispatch", provider, to, %by,
                 "failover: the provider takes nothing, its jobs go to the next of their route"
@@ -116,11 +137,15 @@ impl Shard {
         }
     }
 
+    /// Whether a job's route has another provider.
+    pub(super) fn has_another(&self, job: &Job) -> bool {
+        let route = self.ctx.rules.routes.find(job.spec().channel, &job.spec().tenant, job.lane);
+        route.is_some_and(|route| route.providers.len() > 1)
+    }
+
     /// Lets a job remember whom it was sent to, where its route leaves a choice: a retry stays with its provider.
     pub(super) fn remember(&self, provider: ProviderId, job: &mut Job) {
-        let spec = job.spec();
-        let route = self.ctx.rules.routes.find(spec.channel, &spec.tenant, job.lane);
-        if route.is_some_and(|route| route.providers.len() > 1) {
+        if self.has_another(job) {
             job.way.provider = u16::try_from(provider).ok();
         }
     }
@@ -147,6 +172,19 @@ struct Choice {
     provider: ProviderId,
     /// Who should have, and why he does not.
     instead_of: Option<(ProviderId, By)>,
+    /// Nobody takes anything now; this one is waited for.
+    waits: bool,
+}
+
+impl Choice {
+    fn of(provider: ProviderId) -> Self {
+        Self { provider, instead_of: None, waits: false }
+    }
+
+    /// Whether another takes it now.
+    fn is_other_than(&self, provider: ProviderId) -> bool {
+        self.provider != provider && !self.waits
+    }
 }
 
 /// Walks a job's plan: the provider that it was sent to before, or the first, unless that takes nothing now; then the
@@ -156,7 +194,7 @@ fn choose(ctx: &Context, job: &Job, now: Now) -> Option<Choice> {
     let route = ctx.rules.routes.find(spec.channel, &spec.tenant, job.lane)?;
     let plan = route.plan(if route.weights.is_empty() { 0 } else { key_of(job) });
     let Some(first) = plan.all().next().filter(|_| !plan.is_single()) else {
-        return plan.all().next().map(|provider| Choice { provider, instead_of: None });
+        return plan.all().next().map(Choice::of);
     };
     let in_plan = |of: u16| plan.all().find(|id| *id == usize::from(of));
     let before = job.way.provider.and_then(in_plan);
@@ -165,15 +203,18 @@ fn choose(ctx: &Context, job: &Job, now: Now) -> Option<Choice> {
         Source::Hold(_, of) => in_plan(of),
         _ => None,
     };
-    let start = before.or(held).unwrap_or(first);
+    let start = held.or(before).unwrap_or(first);
     let keeps_off = |id: ProviderId| {
         let by = ctx.desks[id].detours[job.lane.index()].at(now.mono);
         by.filter(|by| is_failover(*by) || before != Some(id))
     };
-    let Some(by) = keeps_off(start) else { return Some(Choice { provider: start, instead_of: None }) };
+    let Some(by) = keeps_off(start) else { return Some(Choice::of(start)) };
     let later = plan.all().skip_while(|id| held.is_some_and(|held| *id != held));
     let other = later.filter(|id| *id != start).find(|id| keeps_off(*id).is_none());
-    Some(Choice { provider: other.unwrap_or(start), instead_of: other.map(|_| (start, by)) })
+    Some(match other {
+        Some(provider) => Choice { instead_of: Some((start, by)), ..Choice::of(provider) },
+        None => Choice { waits: true, ..Choice::of(start) },
+    })
 }
 
 /// The same on every attempt and every instance.

@@ -31,6 +31,8 @@ pub(super) struct Line {
     pub(super) splits: Splits,
     pub(super) in_flight: IntGauge,
     pub(super) latency: Histogram,
+    /// By lane: the end of the last detour that its jobs have been asked to make.
+    detoured: [Option<Instant>; 2],
     depth: [IntGauge; 2],
     head_age: [Gauge; 2],
     tokens: Gauge,
@@ -46,6 +48,7 @@ impl Line {
             splits: Splits::default(),
             in_flight: m.in_flight_requests.with_label_values(&[name]),
             latency: m.vendor_latency.with_label_values(&[name]),
+            detoured: [None; 2],
             depth: Lane::ALL.map(|lane| m.lane_depth.with_label_values(&[name, lane.as_str(), &shard])),
             head_age: Lane::ALL.map(|lane| m.lane_head_age.with_label_values(&[name, lane.as_str(), &shard])),
             tokens: m.retry_budget.with_label_values(&[name, &shard]),
@@ -128,9 +131,9 @@ impl Line {
         self.flows.remove_if(leaves)
     }
 
-    /// The same from one flow.
-    pub(super) fn remove_of(&mut self, id: FlowId, lane: Lane, leaves: impl FnMut(&Job) -> bool) -> Vec<Job> {
-        self.flows.remove_of(id, lane, leaves)
+    /// Whether jobs wait that have not been asked yet to make the detour that ends then. They count as asked.
+    pub(super) fn is_new_detour(&mut self, lane: Lane, until: Instant) -> bool {
+        self.flows.len(lane) > 0 && self.detoured[lane.index()].replace(until) != Some(until)
     }
 
     /// Queued jobs that were read from this partition.

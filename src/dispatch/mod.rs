@@ -39,6 +39,7 @@ use crate::retry;
 use crate::route::Routes;
 use crate::settle::Settler;
 
+pub use crate::gate::breaker::PROBE_LIFE;
 use desk::Desk;
 pub use gatekeeper::{GateHandle, Granted, PermitLog};
 

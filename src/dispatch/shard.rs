@@ -201,6 +201,7 @@ impl Shard {
             return;
         }
         self.hold_until = None;
+        self.make_detours(now);
         for (provider, line) in self.lines.iter_mut().enumerate() {
             let desk = &self.ctx.desks[provider];
             let batch_max = desk.provider.kind.batch_max();

@@ -28,8 +28,12 @@ impl StopLine {
         (before > 0).then(|| self.origin + Duration::from_nanos(before))
     }
 
+    pub(super) fn until(&self) -> Instant {
+        self.origin + Duration::from_nanos(self.until.load(Ordering::Acquire))
+    }
+
     pub(super) fn is_stopped(&self, now: Instant) -> bool {
-        now < self.origin + Duration::from_nanos(self.until.load(Ordering::Acquire))
+        now < self.until()
     }
 }
 
@@ -49,6 +53,10 @@ impl Detour {
     pub(super) fn set(&self, until: Instant, by: By) {
         self.by.store(by as u8, Ordering::Release);
         self.until.stop_until(until);
+    }
+
+    pub(super) fn until(&self) -> Instant {
+        self.until.until()
     }
 
     /// Why jobs had better go elsewhere now, if they had.

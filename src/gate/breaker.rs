@@ -210,17 +210,14 @@ impl Breaker {
         }
         match (self.standing, word) {
             (Standing::Block { .. }, _) | (_, Word::Throttled { .. } | Word::Nothing) => None,
+            // One job can be turned away in such words while others are taken: then it is one failure.
+            (Standing::Allow { .. }, Word::Down(_)) if self.replies.well(self.second(now)) => self.failed(now),
             (_, Word::Down(code)) => Some(self.turn_to_block(code.as_str(), now)),
             (Standing::Allow { .. }, Word::Well) => {
                 self.replies.count(self.second(now), false);
                 None
             }
-            (Standing::Allow { .. }, Word::Failed) => {
-                let second = self.second(now);
-                self.replies.count(second, true);
-                let why = self.replies.verdict(second)?;
-                Some(self.turn_to_block(&why, now))
-            }
+            (Standing::Allow { .. }, Word::Failed) => self.failed(now),
             (Standing::Probe { .. }, Word::Failed) => Some(self.turn_to_block("a probe failed", now)),
             (Standing::Probe { well }, Word::Well) if well + 1 < PROBES => {
                 self.standing = Standing::Probe { well: well + 1 };
@@ -232,6 +229,14 @@ impl Breaker {
                 Some(self.turn(Standing::Allow { since: now }, why))
             }
         }
+    }
+
+    /// One more failure while it allows.
+    fn failed(&mut self, now: Instant) -> Option<Turned> {
+        let second = self.second(now);
+        self.replies.count(second, true);
+        let why = self.replies.verdict(second)?;
+        Some(self.turn_to_block(&why, now))
     }
 
     /// Lets time pass: blocks end, probes are lost.
@@ -303,6 +308,11 @@ impl Replies {
             *well += u32::from(!failed);
             *bad += u32::from(failed);
         }
+    }
+
+    /// Whether somebody was answered well just now.
+    fn well(&self, second: u64) -> bool {
+        self.slots.iter().any(|(then, well, _)| then + FALL.seconds > second && *well > 0)
     }
 
     /// Why they are too bad, if they are.

@@ -48,7 +48,7 @@ use slots::Slots;
 use stops::SenderStops;
 use turns::Turns;
 use warming::WarmUp;
-pub use weather::Stop;
+pub use weather::{STOP_PATIENCE, Stop};
 
 /// One provider's limits.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,7 +22,7 @@ const NEAR: Duration = Duration::from_secs(2);
 /// A stop as long as this ends with a ramp.
 const SILENCE: Duration = Duration::from_secs(5);
 /// Who can go elsewhere does not wait for a stop that lasts longer than this.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Added before milliseconds are cut off: up to a whole second, but for the few that two clocks differ by.
 const ROUNDED: i64 = 995;
 /// No vendor means more: the longest window of a limit.
@@ -44,7 +44,7 @@ impl Gate {
     pub fn landed(&mut self, lane: Lane, sent: Instant, pass: Pass, word: Word, now: Instant, wall: Wall, chance: f64) {
         self.slots.give_back(lane, 1);
         let word = match word {
-            Word::Failed if self.config.fails_alone => Word::Well,
+            Word::Failed if self.config.fails_alone => Word::Nothing,
             word => word,
         };
         let turned = self.breaker.landed(pass, &word, now, chance);
@@ -153,7 +153,7 @@ impl Gate {
         let block = block.map(|until| (By::Breaker, until));
         let (by, until) =
             block.into_iter().chain(stop.map(|until| (By::Stop, until))).max_by_key(|(_, until)| *until)?;
-        let long = block.is_some() || until > now + PATIENCE;
+        let long = block.is_some() || until > now + STOP_PATIENCE;
         Some((by, until, long && self.config.elsewhere))
     }
 

@@ -293,11 +293,6 @@ impl<F, T> Flows<F, T> {
         None
     }
 
-    /// Takes every job out of a flow that `leaves` says.
-    pub fn remove_of(&mut self, id: FlowId, lane: Lane, leaves: impl FnMut(&T) -> bool) -> Vec<T> {
-        self.lanes[lane.index()].remove(&mut self.entries[id].lanes[lane.index()], leaves)
-    }
-
     /// Takes out every job that `leaves` says. Flows that are empty then go when their turn or their answer comes.
     pub fn remove_if(&mut self, mut leaves: impl FnMut(&T) -> bool) -> Vec<T> {
         let mut gone = Vec::new();

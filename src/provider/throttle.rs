@@ -117,7 +117,11 @@ fn google(body: &Value) -> Option<Throttle> {
     let details = error.get("details").and_then(Value::as_array);
     let quota = details.into_iter().flatten().any(|detail| text(detail, "errorCode") == Some("QUOTA_EXCEEDED"));
     let exhausted = text(error, "status") == Some("RESOURCE_EXHAUSTED");
-    (quota || exhausted).then_some(Throttle { wait: Some(FCM_WAIT), ..Throttle::ACCOUNT })
+    // The same words are used for what one device or topic may get.
+    let words = text(error, "message").unwrap_or("").to_ascii_lowercase();
+    let own = words.contains("device") || words.contains("topic");
+    let scope = if own { Scope::Recipient } else { Scope::Provider };
+    (quota || exhausted).then_some(Throttle { wait: Some(FCM_WAIT), scope, ..Throttle::ACCOUNT })
 }
 
 /// `{"reason":"TooManyRequests"}`, which is about one device; about the account only that its tokens change too often.

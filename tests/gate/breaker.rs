@@ -80,6 +80,29 @@ fn it_blocks_on_the_share_of_failures_with_enough_replies() {
     }
 }
 
+/// A job whose own fault sounds like the account's must not take the account from everybody.
+#[test]
+fn who_is_turned_away_alone_blocks_nobody() {
+    for (well, later, state, why) in [
+        (100, 0, State::Allow, "others were taken just now"),
+        (100, 1, State::Allow, "a second ago"),
+        (100, 2, State::Block, "nobody was for two seconds: it is everybody"),
+        (1, 0, State::Allow, "one is enough"),
+        (0, 0, State::Block, "nobody was"),
+    ] {
+        let begin = start();
+        let mut breaker = Breaker::new(begin);
+        hear(&mut breaker, &Word::Well, well, begin);
+        hear(&mut breaker, &Word::Down(Code::Credentials), 1, begin + secs(later));
+        assert_eq!(breaker.state(), state, "{why}: {well} well, {later} s before");
+    }
+    let begin = start();
+    let mut breaker = Breaker::new(begin);
+    hear(&mut breaker, &Word::Well, 60, begin);
+    hear(&mut breaker, &Word::Down(Code::Credentials), 40, begin);
+    assert_eq!(breaker.state(), State::Block, "forty of a hundred are failures enough");
+}
+
 #[test]
 fn words_that_are_no_failures_do_not_count_and_one_blocks_at_once() {
     let throttled = |sender: Option<&str>| Word::Throttled { wait: None, sender: sender.map(Into::into) };

@@ -169,7 +169,7 @@ fn watch(audit: &Watch, ends: u64, daemon: &mut Daemon) -> (Vec<u64>, f64) {
 /// The free provider alone, then with the blocked one's jobs between its own, then the blocked one well again.
 fn nobody_waits(name: &str, how: Block, slow_per_free: usize) {
     let world = World::alone(name);
-    let free = world.size(if slow_per_free == 1 { 100_000 } else { 111_111 }, 2_500, 1_500);
+    let free = world.size(if slow_per_free == 1 { 100_000 } else { 111_111 }, 3_500, 1_500);
     // What is read ahead must be less than what is enqueued, or nobody stands in anybody's way.
     let window = world.size(
         "[retry]\nattempts_max = 100",

@@ -25,8 +25,10 @@ const GENTLE: f64 = 0.35;
 /// Jobs come steadily, so many at a time and so far apart: 150 a second.
 const AT_A_TIME: usize = 30;
 const APART: Duration = Duration::from_millis(200);
-/// One phase: the part of the first account's answers that are errors, and the jobs that come meanwhile.
-const PHASES: [(f64, usize); 4] = [(1.0, 900), (0.0, 3_000), (0.5, 900), (0.0, 3_000)];
+/// One phase: the part of the first account's answers that are errors, and of the other's; and the jobs that come
+/// meanwhile. In the end both fail, and only the first gets well: what the other has taken over goes back to it.
+const PHASES: [(f64, f64, usize); 6] =
+    [(1.0, 0.0, 900), (0.0, 0.0, 3_000), (0.5, 0.0, 900), (0.0, 0.0, 3_000), (1.0, 1.0, 450), (0.0, 1.0, 1_500)];
 
 struct Scene {
     world: World,
@@ -36,8 +38,10 @@ struct Scene {
 }
 
 impl Scene {
-    fn behave(&self, error_rate: f64) {
-        self.first.set_behaviour(Vendor::SendGrid, Behaviour { error_rate, ..Behaviour::default() }).unwrap();
+    fn behave(&self, first: f64, other: f64) {
+        let behaviour = |error_rate| Behaviour { error_rate, ..Behaviour::default() };
+        self.first.set_behaviour(Vendor::SendGrid, behaviour(first)).unwrap();
+        self.world.vendors.set_behaviour(Vendor::SendGrid, behaviour(other)).unwrap();
     }
 
     fn state(&self, state: &str) -> bool {
@@ -78,13 +82,13 @@ fn another_account_carries_while_one_fails() {
     let mut jobs: Vec<Generated> = Vec::new();
     let mix = Mix::only(Lane::Marketing, Shape::TemplateMail);
     let mut all: Vec<Generated> =
-        scene.world.jobs(111, mix).take(PHASES.iter().map(|(_, count)| count).sum()).collect();
-    for (error_rate, count) in PHASES {
+        scene.world.jobs(111, mix).take(PHASES.iter().map(|(.., count)| count).sum()).collect();
+    for (error_rate, other, count) in PHASES {
         let rest = all.split_off(count);
         let part = std::mem::replace(&mut all, rest);
         let (before, began) = (scene.rerouted(), scene.first.arrivals().requests.len());
         let healed = scene.first.arrivals().requests.last().map_or(0, |r| r.at);
-        scene.behave(error_rate);
+        scene.behave(error_rate, other);
         for some in part.chunks(AT_A_TIME) {
             kafka::enqueue(&scene.world, some, |_| None);
             std::thread::sleep(APART);
@@ -93,13 +97,17 @@ fn another_account_carries_while_one_fails() {
         if error_rate == 0.0 {
             scene.wait_for_state("allow");
         }
+        if error_rate + other == 2.0 {
+            continue;
+        }
         let clock = Instant::now();
         reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut scene.daemon]);
         let came = scene.first.arrivals().requests.len() - began;
         let rerouted = scene.rerouted() - before;
         println!(
-            "   {:.0} % errors: {came} requests came to the first account, {rerouted} jobs were rerouted, all through {:.1?} later",
+            "   {:.0} % errors, {:.0} % of the other: {came} requests came to the first account, {rerouted} jobs were rerouted, all through {:.1?} later",
             error_rate * 100.0,
+            other * 100.0,
             clock.elapsed()
         );
         if error_rate > 0.0 {

@@ -95,7 +95,7 @@ fn who_can_hand_over_to_another() {
     let table = Routes(vec![line(&[0, 1], &[]), line(&[2], &[]), line(&[3, 4], &[50, 50])]);
     for (provider, expected, why) in [
         (0, true, "the next of its line"),
-        (1, false, "it is the last"),
+        (1, true, "the first, when the last fails in its turn"),
         (2, false, "it is alone"),
         (3, true, "by weights everybody takes over from everybody"),
         (4, true, "also the last"),

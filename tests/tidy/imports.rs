@@ -65,6 +65,7 @@ const WORDS: &[&str] = &["job", "outcome", "observe", "control"];
 /// What the rooms' Configs are made of, where it is not called so. Each is a value that some room takes.
 const PARTS_OF_CONFIG: &[&str] = &[
     "dispatch::CONCURRENCY_MAX",
+    "dispatch::PROBE_LIFE",
     "dispatch::Rules",
     "gate::Scoped",
     "gate::limit",

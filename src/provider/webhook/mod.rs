@@ -133,6 +133,7 @@ impl Webhook {
             // Without a gateway every job has its own endpoint: what one says is not the provider's word.
             (404 | 410, None) => refused(Code::BadRecipient),
             (300..=399 | 401 | 403 | 405 | 406 | 415, None) => refused(Code::Endpoint),
+            (400..=499, Some(_)) if names_a_dead_token(&reply.body) => refused(Code::BadRecipient),
             _ => generic_verdict(reply, &text, now),
         }
     }
@@ -142,6 +143,19 @@ impl Webhook {
     pub fn job_names_endpoint(&self) -> bool {
         self.gateway.is_none()
     }
+}
+
+/// Whether a push vendor behind a gateway says that a device is gone, whatever the status: it is the job's end and no word
+/// about the account. FCM: `error.details[].errorCode`; APNs: `reason`.
+fn names_a_dead_token(body: &[u8]) -> bool {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let details = body.pointer("/error/details").and_then(serde_json::Value::as_array);
+    let code = |detail: &serde_json::Value| {
+        matches!(detail.get("errorCode").and_then(|code| code.as_str()), Some("UNREGISTERED" | "SENDER_ID_MISMATCH"))
+    };
+    let reason = body.get("reason").and_then(serde_json::Value::as_str);
+    details.into_iter().flatten().any(code)
+        || matches!(reason, Some("Unregistered" | "ExpiredToken" | "BadDeviceToken" | "DeviceTokenNotForTopic"))
 }
 
 /// Digits of percent-encoding (RFC 3986 §2.1 recommends upper case).
