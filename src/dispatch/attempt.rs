@@ -349,6 +349,10 @@ impl Shard {
                     {
                         self.ctx.rules.retry.backoff.mul_f64(chance)
                     }
+                    // Its gate keeps the time: it may come back early and wait there, not in a tier that is far longer.
+                    Verdict::Throttled { wait: Some(_), scope: Scope::Provider | Scope::Sender, .. } => {
+                        tiers.within(after).map_or(after, |tier| tiers.wait(tier))
+                    }
                     Verdict::Throttled { wait: Some(_), .. } => {
                         tiers.beyond(after).map_or(after, |tier| tiers.wait(tier))
                     }

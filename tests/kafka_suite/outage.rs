@@ -63,6 +63,9 @@ fn a_vendor_in_trouble_is_spared_and_then_served() {
         jobs.extend(world.jobs(71, Mix::only(Lane::Marketing, shape)).skip(skip).take(count));
         skip += count;
     }
+    // As they come in life: those of one do not lie behind all of another's.
+    let each = seconds * LIMITS.2 as usize;
+    let jobs: Vec<Generated> = (0..each).flat_map(|n| [n, n + each, n + 2 * each]).map(|n| jobs[n].clone()).collect();
     // Text messages are shipped never to go again after such an answer.
     let settings = Settings {
         mail: LIMITS.0,
