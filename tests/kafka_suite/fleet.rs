@@ -46,8 +46,8 @@ fn a_limit_is_one_limit_for_all_instances() {
     let world = World::alone("fleet");
     // The embedded broker's joins take long.
     let (most, least) = world.scale((4, 2), (2, 1));
-    let stretch = BACK_WITHIN + Duration::from_secs(world.size(30, 5, 4));
-    let count = world.size(80_000, 30_000, 50_000);
+    let stretch = BACK_WITHIN + Duration::from_secs(world.size(30, 10, 4));
+    let count = world.size(80_000, 42_000, 50_000);
     let jobs: Vec<Generated> = world.jobs(81, Mix::only(Lane::Marketing, Shape::Webhook)).take(count).collect();
     kafka::enqueue(&world, &jobs, |_| None);
     let audit = world.audit();
