@@ -79,6 +79,8 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+# What a scenario removes goes before the next has begun.
+log.segment.delete.delay.ms=500
 # Tests do not wait for members that do not come, and may ask for short sessions.
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000

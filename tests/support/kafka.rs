@@ -10,10 +10,13 @@ use std::time::Duration;
 use peakpost::job::Lane;
 use peakpost::sim::load::Generated;
 use rdkafka::TopicPartitionList;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::Offset;
 
@@ -86,6 +89,20 @@ pub fn enqueue_with_kcat(world: &World, jobs: &[Generated]) {
         let done = Command::new("kcat").args(arguments).arg(&path).output();
         let done = done.unwrap_or_else(|e| panic!("kcat: {e}; hint: apt-get install kcat"));
         assert!(done.status.success(), "kcat: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+/// Has the broker forget a world: thousands of partitions of scenarios that are over would slow down the next. What the
+/// broker does not answer changes no result.
+pub fn remove_topics(world: &World) {
+    let admin: AdminClient<DefaultClientContext> = client(world, &[]).create().unwrap();
+    let Ok(known) = admin.inner().fetch_metadata(None, ANSWER) else { return };
+    let own = format!("{}.", world.prefix);
+    let names: Vec<&str> =
+        known.topics().iter().map(MetadataTopic::name).filter(|name| name.starts_with(&own)).collect();
+    if !names.is_empty() {
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER));
+        drop(world.block_on(admin.delete_topics(&names, &options)));
     }
 }
 

@@ -14,6 +14,7 @@ pub mod kafka;
 pub mod later;
 pub mod reckoning;
 pub mod stalls;
+pub mod timed;
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -287,6 +288,9 @@ impl World {
 
     /// Ends the world: nothing that must not be seen was written by anything in it, and nothing panicked.
     pub fn finish(self) {
+        if self.real {
+            kafka::remove_topics(&self);
+        }
         let Self { dir, vendor_config, vendors, runtime, .. } = self;
         runtime.block_on(vendors.shutdown()).unwrap();
         let read = canary::search(dir.path(), &vendor_config);
