@@ -99,7 +99,6 @@ fn gate(messages: u32) {
         tenant_weights: HashMap::new(),
         warm_up: None,
         elsewhere: false,
-        fails_alone: false,
     };
     let mut gate = Gate::new(&config, "bench", 1, 0, start);
     gate.homes(&[(0, 1)], start, Wall(0));

@@ -66,7 +66,6 @@ fn config(limits: &[&str], concurrency: u32) -> Config {
         tenant_weights: HashMap::new(),
         warm_up: None,
         elsewhere: false,
-        fails_alone: false,
     }
 }
 

@@ -44,9 +44,8 @@ pub(super) fn gate(c: &mut Collected, p: &Provider, raw: &Raw, jitter: Duration)
         weight: priority.weight,
         tenant_weights: weights(raw),
         warm_up,
-        // Whoever knows the routes and the kind sets these.
+        // Whoever knows the routes sets it.
         elsewhere: false,
-        fails_alone: false,
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn provider(c: &mut Collected, p: &Provider, raw: &Raw, intake: &inta
     c.must(request_timeout < PROBE_LIFE, || {
         at(&format!("request_timeout must be less than {PROBE_LIFE:?}, after which a breaker's probe counts as lost"))
     });
-    let mut gate = limits::gate(c, p, raw, jitter);
+    let gate = limits::gate(c, p, raw, jitter);
     c.must(connect_timeout <= request_timeout, || at("connect_timeout must not be longer than request_timeout"));
     let kind = match kind(p) {
         Ok(kind) => kind,
@@ -46,7 +46,6 @@ pub(super) fn provider(c: &mut Collected, p: &Provider, raw: &Raw, intake: &inta
             return None;
         }
     };
-    gate.fails_alone = kind.job_names_endpoint();
     let wire = WireConfig {
         connect_timeout,
         request_timeout,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::gatekeeper::ToGate;
 use super::shard::{Event, Shard, until, waiting_since};
 use super::{Now, split, word};
-use crate::gate::{Pass, STOP_PATIENCE as GATE_PATIENCE};
+use crate::gate::{Pass, STOP_PATIENCE};
 use crate::job::receipt::Why;
 use crate::job::{Job, Lane, field};
 use crate::ledger::ownership::Standing;
@@ -345,7 +345,7 @@ impl Shard {
                 let tiers = &self.ctx.rules.tiers;
                 let after = match verdict {
                     Verdict::Throttled { wait: Some(wait), scope: Scope::Provider, .. }
-                        if *wait > GATE_PATIENCE && self.has_another(&job) =>
+                        if *wait > STOP_PATIENCE && self.has_another(&job) =>
                     {
                         self.ctx.rules.retry.backoff.mul_f64(chance)
                     }

@@ -217,7 +217,7 @@ fn choose(ctx: &Context, job: &Job, now: Now) -> Option<Choice> {
     })
 }
 
-/// The same on every attempt and every instance.
+/// The same on every attempt, and on every instance of the same build: another may hash otherwise.
 fn key_of(job: &Job) -> u64 {
     let mut key = DefaultHasher::new();
     (&*job.spec().tenant, &*job.spec().id).hash(&mut key);

@@ -74,7 +74,7 @@ pub enum Word {
     Failed,
     /// Too fast.
     Throttled {
-        /// The vendor's time, if it named one.
+        /// The vendor's time, if it named one; what is absurd was cut where it was read.
         wait: Option<Duration>,
         /// It holds only for what this sender sends; `None`: for the account.
         sender: Option<Box<str>>,

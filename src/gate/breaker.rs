@@ -63,7 +63,7 @@ impl State {
         }
     }
 
-    /// The number in metrics and in the history: Allow 0, Block 1, Probe 2.
+    /// The number in the history: Allow 0, Block 1, Probe 2.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {

@@ -73,8 +73,6 @@ pub struct Config {
     pub warm_up: Option<warmup::Schedule>,
     /// Some route names another provider after it: who cannot go is told so instead of waiting.
     pub elsewhere: bool,
-    /// Every job names its own endpoint: a failure says nothing of the provider, and does not count for its breaker.
-    pub fails_alone: bool,
 }
 
 /// One provider's gate.

@@ -25,8 +25,6 @@ const SILENCE: Duration = Duration::from_secs(5);
 pub const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Added before milliseconds are cut off: up to a whole second, but for the few that two clocks differ by.
 const ROUNDED: i64 = 995;
-/// No vendor means more: the longest window of a limit.
-const WAIT_MAX: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
 /// A stop that was made here: the other instances are to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +41,6 @@ impl Gate {
     #[expect(clippy::too_many_arguments, reason = "what was sent, what it means, and the time in both clocks")]
     pub fn landed(&mut self, lane: Lane, sent: Instant, pass: Pass, word: Word, now: Instant, wall: Wall, chance: f64) {
         self.slots.give_back(lane, 1);
-        let word = match word {
-            Word::Failed if self.config.fails_alone => Word::Nothing,
-            word => word,
-        };
         let turned = self.breaker.landed(pass, &word, now, chance);
         self.note_turned(turned, now, wall);
         match word {
@@ -56,13 +50,12 @@ impl Gate {
                     self.learn(sent, true, now, wall);
                 }
                 if let Some(wait) = wait {
-                    let (before, until) = (self.stopped(now), now + wait.min(WAIT_MAX));
+                    let (before, until) = (self.stopped(now), now + wait);
                     self.stop_until(until);
                     self.tell(None, before, until, now, wall);
                 }
             }
             Word::Throttled { wait, sender: Some(sender) } => {
-                let wait = wait.map(|wait| wait.min(WAIT_MAX));
                 let (before, until) = self.sender_stops.throttled(sender.clone(), wait, sent, now);
                 self.tell(Some(sender), before, until, now, wall);
             }

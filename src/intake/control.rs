@@ -16,7 +16,7 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Config, after};
+use super::{Config, after, reader};
 use crate::control::Order;
 use crate::job::Home;
 use crate::observe::{Clock, kafka};
@@ -108,12 +108,8 @@ impl Reader {
         stop: Receiver<()>,
         clock: Clock,
     ) -> Result<Self, String> {
-        let mut client = kafka::client(&config.client);
+        let mut client = reader(config);
         client
-            // It never joins and commits nothing; a client that assigns needs a name all the same.
-            .set("group.id", &config.group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", "100")

@@ -20,7 +20,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 
-use super::Config;
+use super::{Config, reader};
 use crate::job::{Home, Lane, Source};
 use crate::observe::{Metrics, kafka};
 
@@ -96,7 +96,7 @@ impl Data {
             Ahead::Little => layout.later().collect(),
         };
         let sources: Vec<_> = sources.into_iter().map(|s| (s, config.topics.source(s).to_owned())).collect();
-        let mut client = kafka::client(&config.client);
+        let mut client = reader(config);
         // Fetched ahead by the client, per partition queue and before decompression; bounded beside our own
         // budget: a quarter of it, over all queues, at least enough for the largest record.
         let queues = usize::from(homes) * Lane::ALL.len();
@@ -112,9 +112,6 @@ impl Data {
                 .set("fetch.message.max.bytes", "65536"),
         };
         client
-            .set("group.id", &config.group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.wait.max.ms", "100")

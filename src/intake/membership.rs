@@ -20,7 +20,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::Config;
+use super::{Config, reader};
 use crate::job::Home;
 use crate::ledger;
 use crate::observe::failpoint::failpoint;
@@ -114,16 +114,13 @@ pub(super) struct Membership {
 
 impl Membership {
     pub(super) fn join(config: &Config, wake: Thread) -> Result<Self, String> {
-        let mut client = kafka::client(&config.client);
         let fail = |e: KafkaError| format!("cannot join group `{}`: {e}", config.group);
-        let asker = client.create().map_err(fail)?;
+        let asker = kafka::client(&config.client).create().map_err(fail)?;
         let ms = |d: Duration| d.as_millis().to_string();
+        let mut client = reader(config);
         client
-            .set("group.id", &config.group)
             .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("session.timeout.ms", ms(config.session_timeout))
             .set("heartbeat.interval.ms", ms(config.heartbeat))

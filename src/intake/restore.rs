@@ -15,7 +15,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
-use super::Config;
+use super::{Config, reader};
 use crate::job::receipt::End;
 use crate::job::topic::Topics;
 use crate::job::{Home, JobKey};
@@ -81,11 +81,8 @@ impl Drop for Reading {
 
 impl Restore {
     pub(super) fn new(config: &Config, wake: Thread) -> Result<Self, String> {
-        let mut client = kafka::client(&config.client);
+        let mut client = reader(config);
         client
-            .set("group.id", &config.group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             // What retention takes away between the look for the beginning and the reading is gone for us as well.
             .set("auto.offset.reset", "earliest")

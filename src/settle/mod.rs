@@ -194,12 +194,12 @@ impl Subject {
 enum Work {
     Settle(Vec<Settlement>),
     WriteAhead(WriteAhead),
-    Tell(Order),
+    Tell(Told),
 }
 
-/// A record for the control topic; opaque here.
+/// What every instance is told: a record of the control topic, opaque here.
 #[derive(Debug)]
-struct Order {
+struct Told {
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -235,7 +235,7 @@ impl Settler {
     /// broker, which is asked until it has taken it, or until the daemon ends.
     pub fn tell(&self, key: Vec<u8>, value: Vec<u8>) {
         // A thread that has ended belongs to a daemon that sends no more.
-        let _ended = self.to_thread.send(Work::Tell(Order { key, value }));
+        let _ended = self.to_thread.send(Work::Tell(Told { key, value }));
     }
 
     /// Gives receipts back unmet.

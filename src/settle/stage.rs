@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::letter;
 use super::producer::{Delivered, Failure, Producer, Record};
-use super::{Deferral, Links, Order, Parts, Settlement, Subject, Work, WriteAhead};
+use super::{Deferral, Links, Parts, Settlement, Subject, Told, Work, WriteAhead};
 use crate::job::receipt::{Back, Why};
 use crate::job::topic::Topics;
 use crate::job::{Home, Lane};
@@ -49,7 +49,7 @@ enum Entry {
         before: i64,
     },
     WriteAhead(WriteAhead),
-    Order(Order),
+    Told(Told),
 }
 
 pub(super) struct Stage {
@@ -63,7 +63,7 @@ pub(super) struct Stage {
     hops: [Histogram; 2],
     latency: Histogram,
     entries: Slab<Entry>,
-    /// How many of them the daemon's end does not wait for: write-aheads and orders.
+    /// How many of them the daemon's end does not wait for: write-aheads and what others are told.
     unawaited: usize,
     /// Slots whose next record is not with the producer yet.
     backlog: VecDeque<usize>,
@@ -72,7 +72,7 @@ pub(super) struct Stage {
     refused: BTreeSet<(Home, u32)>,
     /// Homes whose write-aheads were refused for good.
     unspendable: BTreeSet<Home>,
-    /// An order was refused for good.
+    /// What others are told was refused for good.
     unheard: bool,
     outbox: Vec<Back>,
     buffer: Vec<u8>,
@@ -103,7 +103,8 @@ impl Stage {
     }
 
     /// Runs until every sender is gone and every settlement is written. What was written ahead is waited for no
-    /// longer then: there is nobody left to spend it. Nor are orders: they are a help to others, and hold nothing up.
+    /// longer then: there is nobody left to spend it. Nor is what others are told: it is a help to them, and holds
+    /// nothing up.
     pub(super) fn run(mut self, inbox: &Receiver<Work>) -> Result<(), String> {
         let mut open = true;
         let mut delivered = Vec::new();
@@ -153,7 +154,7 @@ impl Stage {
                 }
             }
             Work::WriteAhead(ahead) => self.accept_unawaited(Entry::WriteAhead(ahead)),
-            Work::Tell(order) => self.accept_unawaited(Entry::Order(order)),
+            Work::Tell(told) => self.accept_unawaited(Entry::Told(told)),
         }
     }
 
@@ -187,7 +188,7 @@ impl Stage {
                 let (topic, partition) = (&*self.usage, Some(i32::from(*home)));
                 return self.producer.send(&Record { topic, partition, key, payload: value, headers: vec![], slot });
             }
-            Entry::Order(Order { key, value }) => {
+            Entry::Told(Told { key, value }) => {
                 let (topic, partition) = (&*self.control, None);
                 return self.producer.send(&Record { topic, partition, key, payload: value, headers: vec![], slot });
             }
@@ -235,7 +236,7 @@ impl Stage {
                 let end = settlement.end(before);
                 self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset, end)));
             }
-            Entry::Order(_) => self.unawaited -= 1,
+            Entry::Told(_) => self.unawaited -= 1,
             Entry::WriteAhead(ahead) => {
                 self.unawaited -= 1;
                 // Who does not hear of it does not spend it.
@@ -265,7 +266,7 @@ impl Stage {
             }
             Failure::ForGood(error) => match self.entries.remove(slot) {
                 Entry::Settlement { settlement, .. } => self.stop_home(settlement, error),
-                Entry::Order(_) => {
+                Entry::Told(_) => {
                     self.unawaited -= 1;
                     if !std::mem::replace(&mut self.unheard, true) {
                         tracing::error!(

@@ -182,17 +182,6 @@ fn what_changes_is_written_down() {
 }
 
 #[test]
-fn failures_of_jobs_own_endpoints_are_not_the_providers() {
-    let mut heard = Heard::new(&Config { fails_alone: true, ..free(false) });
-    for _ in 0..1000 {
-        heard.hear(Pass::default(), Word::Failed);
-    }
-    assert_eq!(heard.gate.breaker_state(), State::Allow, "each names its own endpoint");
-    heard.hear(Pass::default(), Word::Down(Code::Account));
-    assert_eq!(heard.gate.breaker_state(), State::Block, "but this is about the account");
-}
-
-#[test]
 fn a_stopped_sender_waits_alone() {
     let mut heard = Heard::new(&free(false));
     heard.hear(Pass::default(), throttled(Some(Duration::from_secs(30)), Some("+1")));

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use peakpost::gate::{Ask, Config, Gate, Pass, Say};
+use peakpost::gate::{Config, Gate, Pass, Say};
 use peakpost::job::{Home, Lane, Wall};
 use peakpost::observe::Clock;
 use rand::rngs::SmallRng;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::rates::no_window_over;
 use super::world::{Granted, Wants};
-use super::{batch, config, ms, singles};
+use super::{config, ms};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -184,7 +184,7 @@ impl Fleet {
                 }
             }
             Event::Ask(n, life, shard, lane) => {
-                let ask = self.size(shard, lane);
+                let ask = self.scenario.wants.ask(&mut self.rng, shard, lane);
                 if let Some(gate) = self.gate(n, life) {
                     gate.ask(ask, now);
                 }
@@ -259,23 +259,6 @@ impl Fleet {
         let to = self.rng.random_range(0..self.instances.len());
         let then = self.now + self.rng.random_range(Duration::ZERO..=ms(500));
         self.due.push(Reverse((then, Event::Own(to, home))));
-    }
-
-    fn size(&mut self, shard: usize, lane: Lane) -> Ask {
-        let alone = match self.scenario.wants {
-            Wants::OneByOne => return singles(shard, lane, 1),
-            Wants::Singles => true,
-            Wants::Batches => false,
-            Wants::Both => self.rng.random(),
-        };
-        match alone {
-            true => singles(shard, lane, self.rng.random_range(1..=64)),
-            false => {
-                let requests = self.rng.random_range(1..=8);
-                let messages = self.rng.random_range(requests..=requests * 1000);
-                Ask { requests, ..batch(shard, lane, messages) }
-            }
-        }
     }
 
     /// An instance answers. `holds`: its lease does.

@@ -30,6 +30,26 @@ pub enum Wants {
     OneByOne,
 }
 
+impl Wants {
+    /// The next ask of a shard that wants this.
+    pub fn ask(self, rng: &mut SmallRng, shard: usize, lane: Lane) -> Ask {
+        let alone = match self {
+            Self::OneByOne => return singles(shard, lane, 1),
+            Self::Singles => true,
+            Self::Batches => false,
+            Self::Both => rng.random(),
+        };
+        match alone {
+            true => singles(shard, lane, rng.random_range(1..=64)),
+            false => {
+                let requests = rng.random_range(1..=8);
+                let messages = rng.random_range(requests..=requests * 1000);
+                Ask { requests, ..batch(shard, lane, messages) }
+            }
+        }
+    }
+}
+
 /// One grant.
 #[derive(Clone, Copy, Debug)]
 pub struct Granted {
@@ -146,27 +166,10 @@ impl World {
                 self.out[lane.index()] -= requests;
             }
             Event::Ask(shard, lane) => {
-                let ask = self.size(shard, lane);
+                let ask = self.wants.ask(&mut self.rng, shard, lane);
                 self.gate.ask(ask, self.origin + self.now);
             }
             Event::Restart => self.restart(),
-        }
-    }
-
-    fn size(&mut self, shard: usize, lane: Lane) -> Ask {
-        let alone = match self.wants {
-            Wants::OneByOne => return singles(shard, lane, 1),
-            Wants::Singles => true,
-            Wants::Batches => false,
-            Wants::Both => self.rng.random(),
-        };
-        match alone {
-            true => singles(shard, lane, self.rng.random_range(1..=64)),
-            false => {
-                let requests = self.rng.random_range(1..=8);
-                let messages = self.rng.random_range(requests..=requests * 1000);
-                Ask { requests, ..batch(shard, lane, messages) }
-            }
         }
     }
 
