@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `job/` | What we were asked to send: the contract, ids, lane, channel, receipt. |
 //! | `outcome/` | What an attempt said (verdict), what became of a job (outcome), closed reason codes. |
+//! | `event` | What a vendor says of a message later, and the echo by which it names the message. |
 //! | `observe/` | Metric catalogue, the wide line per attempt, logs, the clock. |
 //! | `control` | What instances tell each other: orders, each with its author, its reason and its end. |
 //! | `ledger/` | One home's obligations: what is in flight, what may be committed; who owns what until when. |
@@ -26,6 +27,7 @@
 //! | `route` | Which providers may carry it, the preferred one first. |
 //! | `gate/` | May I send n to this provider now? Limits, concurrency, stops, who waits. |
 //! | `retry/` | After this verdict: again when, or give up why; and whether its provider can bear it. |
+//! | `recipient/` | What is known of a recipient: who must not be written to. |
 //! | `provider/` | Per vendor, pure: `encode`, `decode`; in `webhook/`, `sendgrid/`, `twilio/`. `wire/` moves the bytes. |
 //! | `settle/` | Makes outcomes durable, then returns the receipt. |
 //! | `intake/` | Owns homes: membership, reading, lease, commits; makes jobs with receipts. |
@@ -51,6 +53,7 @@ pub mod config;
 pub mod console;
 pub mod control;
 pub mod dispatch;
+pub mod event;
 pub mod gate;
 pub mod intake;
 pub mod job;
@@ -60,6 +63,7 @@ pub mod observe;
 pub mod outcome;
 pub mod policy;
 pub mod provider;
+pub mod recipient;
 pub mod retry;
 pub mod route;
 pub mod settle;

@@ -5,10 +5,13 @@
 
 mod providers {
     mod accounts;
+    mod feedback;
+    mod forged;
     mod guard;
     mod properties;
     mod replies;
     mod requests;
+    mod signers;
     mod support;
     mod throttle;
 }

@@ -104,6 +104,7 @@ fn kind(p: &Provider) -> Result<Kind, String> {
                 user: p.user.clone().unwrap_or_else(|| account_sid.clone()),
                 account_sid,
                 password: secret("password", &p.password)?,
+                status_callback: None,
             })
             .map(Kind::Twilio)
         }

@@ -30,6 +30,10 @@ const MESSAGE_BYTES_MIN: i64 = 1024 * 1024;
 const USAGE_RETENTION: Duration = Duration::from_secs(40 * 86_400);
 /// How long orders are kept: each says itself how long it holds, and none holds for so long.
 const CONTROL_RETENTION: Duration = Duration::from_secs(40 * 86_400);
+/// How long events are kept: vendors tell of a message for up to three days, and who reads them may be away for some.
+const EVENTS_RETENTION: Duration = Duration::from_secs(14 * 86_400);
+/// How long counts are kept: a block outlives the cohort that caused it by a day and its ramp.
+const REPUTATION_RETENTION: Duration = Duration::from_secs(40 * 86_400);
 /// What is compacted is compacted up to the segment that is being written: a new one begins this often.
 const COMPACTED_SEGMENT: Duration = Duration::from_secs(3600);
 
@@ -77,6 +81,8 @@ enum Cleanup {
     Delete,
     /// That, and every record that has a later one of the same key.
     CompactAndDelete,
+    /// Only records that have a later one of the same key: what stands there counts for ever.
+    Compact,
 }
 
 impl Cleanup {
@@ -85,6 +91,7 @@ impl Cleanup {
         match self {
             Self::Delete => "delete",
             Self::CompactAndDelete => "compact,delete",
+            Self::Compact => "compact",
         }
     }
 
@@ -151,7 +158,13 @@ impl Plan {
         }));
         wanted.push(deleted(topics.outcomes(), Keep::AtLeast(self.outcomes_retention)));
         wanted.push(deleted(topics.dead(), Keep::AtLeast(self.dead_retention)));
-        let compacted = [(topics.usage(), USAGE_RETENTION), (topics.control(), CONTROL_RETENTION)];
+        wanted.push(deleted(topics.events(), Keep::AtLeast(EVENTS_RETENTION)));
+        wanted.push(Wanted { name: topics.suppressions(), cleanup: Cleanup::Compact, keep: Keep::Any });
+        let compacted = [
+            (topics.usage(), USAGE_RETENTION),
+            (topics.control(), CONTROL_RETENTION),
+            (topics.reputation(), REPUTATION_RETENTION),
+        ];
         wanted.extend(compacted.map(|(name, retention)| {
             let keep = Keep::AtLeast(retention);
             Wanted { name, cleanup: Cleanup::CompactAndDelete, keep }
@@ -187,7 +200,7 @@ impl Plan {
                 };
                 match wanted.cleanup {
                     Cleanup::Delete => topic,
-                    Cleanup::CompactAndDelete => topic.set("segment.ms", &segment),
+                    Cleanup::CompactAndDelete | Cleanup::Compact => topic.set("segment.ms", &segment),
                 }
             })
             .collect();

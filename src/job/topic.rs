@@ -123,10 +123,37 @@ impl Topics {
         format!("{}.control", self.prefix)
     }
 
+    /// What vendors say of messages later.
+    #[must_use]
+    pub fn events(&self) -> String {
+        format!("{}.events", self.prefix)
+    }
+
+    /// Partial counts of what was said, to be added up.
+    #[must_use]
+    pub fn reputation(&self) -> String {
+        format!("{}.reputation", self.prefix)
+    }
+
+    /// Who must not be written to.
+    #[must_use]
+    pub fn suppressions(&self) -> String {
+        format!("{}.suppressions", self.prefix)
+    }
+
     /// Every topic of the line.
     #[must_use]
     pub fn all(&self) -> Vec<String> {
-        let others = [self.homes(), self.outcomes(), self.dead(), self.usage(), self.control()];
+        let others = [
+            self.homes(),
+            self.outcomes(),
+            self.dead(),
+            self.usage(),
+            self.control(),
+            self.events(),
+            self.reputation(),
+            self.suppressions(),
+        ];
         others.into_iter().chain(self.sources.iter().cloned()).collect()
     }
 }

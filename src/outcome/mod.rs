@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use crate::job::invalid;
 
+pub use scrub::scrub;
+
 /// What one attempt said, for one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -107,7 +109,7 @@ impl Said {
     pub fn new(code: Code, text: &str) -> Self {
         let mut words = DefaultHasher::new();
         text.hash(&mut words);
-        Self { code, text: scrub::scrub(text, WORDS_MAX).into_boxed_str(), words: words.finish() }
+        Self { code, text: scrub(text, WORDS_MAX).into_boxed_str(), words: words.finish() }
     }
 
     /// Whether the vendor said the same both times, word for word.

@@ -8,7 +8,8 @@ const HIDDEN: char = '…';
 
 /// The first `most` characters of `text`, without control characters; each thing that looks like a mailbox or a
 /// phone number is one `…`. Hidden first and cut second: half an address is still somebody's.
-pub(super) fn scrub(text: &str, most: usize) -> String {
+#[must_use]
+pub fn scrub(text: &str, most: usize) -> String {
     let text: Vec<char> = text.chars().filter(|c| !c.is_control()).collect();
     let (mut out, mut at) = (String::new(), 0);
     for _ in 0..most {

@@ -1,9 +1,13 @@
-//! Vendors: for each, pure `encode` (jobs to a request) and `decode` (a reply to verdicts).
+//! Vendors: for each, pure `encode` (jobs to a request), `decode` (a reply to verdicts) and `feedback` (what is told later
+//! to events).
 //!
 //! Why: everything a vendor demands or says is known in its folder and nowhere else; retryability is decided
 //! here, where the reply is read. A new provider is one folder, one arm below, one folder of golden tests.
 //! Must not know: lanes, limits, retries, Kafka. `wire` moves the bytes.
 
+mod echo;
+mod feedback;
+mod json;
 pub mod secret;
 pub mod sendgrid;
 mod throttle;
@@ -19,6 +23,7 @@ use reqwest::header::HeaderMap;
 use crate::job::{Job, Wall};
 use crate::outcome::{Code, Said, Verdict};
 
+pub use feedback::{Call, Ear, MAX_AHEAD, MAX_EVENTS, Turned};
 pub use throttle::MAX_VENDOR_WAIT;
 
 /// Most bytes of job records ([`Job::bytes`]) that the caller puts into one batch. A job's own part of a request
@@ -136,8 +141,8 @@ impl Kind {
     pub fn encode(&self, jobs: &[&Job], now: Wall) -> Result<Request, Unencodable> {
         match self {
             Self::Webhook(v) => v.encode(jobs[0], now).map_err(|said| Unencodable { index: 0, said }),
-            Self::SendGrid(v) => v.encode(jobs),
-            Self::Twilio(v) => v.encode(jobs[0]).map_err(|said| Unencodable { index: 0, said }),
+            Self::SendGrid(v) => v.encode(jobs, now),
+            Self::Twilio(v) => v.encode(jobs[0], now).map_err(|said| Unencodable { index: 0, said }),
         }
     }
 

@@ -49,6 +49,7 @@ fn twilio_settings_are_checked() {
             account_sid: account_sid.to_owned(),
             user: user.to_owned(),
             password: Secret::new("hunter2"),
+            status_callback: None,
         });
         assert_eq!(made.is_ok(), good, "{why}: {made:?}; mend Twilio::new");
         if let Err(e) = made {

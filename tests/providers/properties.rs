@@ -244,7 +244,10 @@ proptest! {
         prop_assert_eq!(&pairs[1].1, &from);
         prop_assert_eq!(&pairs[2].1, &words);
         let tags: Value = serde_json::from_str(&pairs[3].1).expect("Tags is JSON");
-        prop_assert_eq!(tags, json!({ "peakpost_id": id, "peakpost_tenant": "acme" }));
+        let sent = json!({
+            "peakpost_id": id, "peakpost_tenant": "acme", "peakpost_lane": "marketing", "peakpost_sent": "1800000000",
+        });
+        prop_assert_eq!(tags, sent);
     }
 
     #[test]

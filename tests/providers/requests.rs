@@ -84,7 +84,7 @@ fn sendgrid_receives_what_the_files_say() {
 
 #[test]
 fn twilio_receives_what_the_files_say() {
-    check("twilio/requests", 4);
+    check("twilio/requests", 5);
 }
 
 #[test]
@@ -126,7 +126,8 @@ fn a_batch_that_must_not_share_a_request_stops_a_debug_build() {
     ];
     for (why, records) in cases {
         with_jobs(Lane::Marketing, &records, |jobs| {
-            let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sendgrid().encode(jobs).is_ok()));
+            let stopped =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sendgrid().encode(jobs, NOW).is_ok()));
             assert!(stopped.is_err(), "{why}: a debug build must stop here; mend encode's checks");
         });
     }

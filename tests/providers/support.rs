@@ -20,6 +20,7 @@ pub const VECTOR_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 pub const SENDGRID_KEY: &str = "SG.not-a-real-key";
 pub const TWILIO_PASSWORD: &str = "not-a-real-token";
+pub const CALLBACK: &str = "https://feedback.example.com/feedback/sms";
 pub const GATEWAY: &str = "https://push.example.com/in";
 
 pub fn sendgrid() -> SendGrid {
@@ -31,12 +32,13 @@ pub fn sendgrid() -> SendGrid {
     SendGrid::new(config).expect("a valid account")
 }
 
-pub fn twilio() -> Twilio {
+pub fn twilio(status_callback: Option<&str>) -> Twilio {
     let config = twilio::Config {
         base_url: "https://api.twilio.com/".to_owned(),
         account_sid: "AC00000000000000000000000000000001".to_owned(),
         user: "SK00000000000000000000000000000002".to_owned(),
         password: Secret::new(TWILIO_PASSWORD),
+        status_callback: status_callback.map(str::to_owned),
     };
     Twilio::new(config).expect("a valid account")
 }
@@ -49,10 +51,11 @@ pub fn webhook(gateway: Option<&str>) -> Webhook {
 pub fn account(name: &str) -> Kind {
     match name {
         "sendgrid" => Kind::SendGrid(sendgrid()),
-        "twilio" => Kind::Twilio(twilio()),
+        "twilio" => Kind::Twilio(twilio(None)),
+        "callback" => Kind::Twilio(twilio(Some(CALLBACK))),
         "webhook" => Kind::Webhook(webhook(None)),
         "gateway" => Kind::Webhook(webhook(Some(GATEWAY))),
-        other => panic!("no account is called `{other}`; use sendgrid, twilio, webhook or gateway"),
+        other => panic!("no account is called `{other}`; use sendgrid, twilio, callback, webhook or gateway"),
     }
 }
 

@@ -117,7 +117,8 @@ async fn sendgrid_refuses_by_status_and_takes_variants() {
 async fn twilio_takes_and_refuses_in_its_own_codes() {
     let b = bench(SimConfig::default()).await;
     let tags = r#"{"peakpost_id":"s-1","peakpost_tenant":"shop"}"#;
-    let fields = [("To", "+15550000015"), ("From", "+15557770005"), ("Body", "50 % & more"), ("Tags", tags)];
+    let callback = ("StatusCallback", "https://shop.example/feedback/sms?peakpost_id=s-1");
+    let fields = [("To", "+15550000015"), ("From", "+15557770005"), ("Body", "50 % & more"), ("Tags", tags), callback];
     let response = send(b.sms(&fields)).await;
     assert_eq!(response.status(), 201);
     let made = body(response).await;
@@ -164,6 +165,8 @@ async fn twilio_takes_and_refuses_in_its_own_codes() {
     check("no sender", "From", "", 21603).await;
     check("no body", "Body", "", 21602).await;
     check("1601 characters", "Body", &"\u{fc}".repeat(1601), 21617).await;
+    check("a callback without a host", "StatusCallback", "/feedback/sms", 21609).await;
+    check("a callback host with an underscore", "StatusCallback", "https://my_shop.example/", 21609).await;
     check("magic: unsubscribed", "To", "+15550000001", 21610).await;
     check("magic: no route", "To", "+15550000002", 21612).await;
     check("magic: region", "To", "+15550000003", 21408).await;

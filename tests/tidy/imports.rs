@@ -9,7 +9,8 @@ pub const TABLE: &[(&str, May)] = &[
     // Words.
     ("job", May::Rooms(&[])),
     ("outcome", May::Rooms(&["job"])),
-    ("observe", May::Rooms(&["job", "outcome"])),
+    ("event", May::Rooms(&["job"])),
+    ("observe", May::Rooms(&["job", "outcome", "event"])),
     ("control", May::Rooms(&["job"])),
     // Machines.
     ("ledger", May::Rooms(&["job", "outcome"])),
@@ -18,9 +19,10 @@ pub const TABLE: &[(&str, May)] = &[
     ("route", May::Rooms(&["job"])),
     ("gate", May::Rooms(&["job", "outcome"])),
     ("retry", May::Rooms(&["job", "outcome"])),
+    ("reputation", May::Rooms(&["job", "outcome", "event"])),
     // Doors.
-    ("recipient", May::Rooms(&["job", "outcome", "policy", "observe"])),
-    ("provider", May::Rooms(&["job", "outcome", "observe"])),
+    ("recipient", May::Rooms(&["job", "outcome", "event", "policy", "observe"])),
+    ("provider", May::Rooms(&["job", "outcome", "event", "observe"])),
     ("intake", May::Rooms(&["job", "outcome", "ledger", "lane", "control", "observe"])),
     ("settle", May::Rooms(&["job", "outcome", "observe"])),
     // The line.
@@ -35,6 +37,7 @@ pub const TABLE: &[(&str, May)] = &[
             "route",
             "gate",
             "retry",
+            "reputation",
             "recipient",
             "provider",
             "settle",
@@ -43,7 +46,7 @@ pub const TABLE: &[(&str, May)] = &[
         ]),
     ),
     // Side doors.
-    ("feedback", May::Rooms(&["job", "outcome", "provider", "recipient", "observe"])),
+    ("feedback", May::Rooms(&["job", "outcome", "event", "reputation", "provider", "recipient", "observe"])),
     (
         "console",
         May::RoomsAnd(
@@ -60,7 +63,7 @@ pub const TABLE: &[(&str, May)] = &[
     ("main", May::Rooms(&["cli", "app", "config", "sim", "job", "outcome", "observe", "control"])),
 ];
 
-const WORDS: &[&str] = &["job", "outcome", "observe", "control"];
+const WORDS: &[&str] = &["job", "outcome", "event", "observe", "control"];
 
 /// What the rooms' Configs are made of, where it is not called so. Each is a value that some room takes.
 const PARTS_OF_CONFIG: &[&str] = &[

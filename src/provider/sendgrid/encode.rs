@@ -12,9 +12,9 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use super::SendGrid;
-use crate::job::{Channel, Content, Job, Spec, field};
+use crate::job::{Channel, Content, Job, Spec, Wall, field};
 use crate::outcome::{Code, Said};
-use crate::provider::{Request, Unencodable};
+use crate::provider::{Request, Unencodable, echo};
 
 /// Bytes of one personalization beside the job's own words, roughly; only sizes the buffer.
 const FRAME: usize = 400;
@@ -78,7 +78,7 @@ impl SendGrid {
     ///
     /// # Errors
     /// The first job that cannot be said in SendGrid's words, or that cannot share the first one's request.
-    pub fn encode(&self, jobs: &[&Job]) -> Result<Request, Unencodable> {
+    pub fn encode(&self, jobs: &[&Job], now: Wall) -> Result<Request, Unencodable> {
         let unencodable = |index, code, text: &str| Unencodable { index, said: Said::new(code, text) };
         let Some(first) = jobs.first() else {
             return Err(unencodable(0, Code::Invalid, "a request without jobs"));
@@ -99,7 +99,7 @@ impl SendGrid {
             }
         }
         let mut body = Vec::with_capacity(first.bytes().len() + FRAME * jobs.len());
-        serde_json::to_writer(&mut body, &Body::of(&shared, jobs))
+        serde_json::to_writer(&mut body, &Body::of(&shared, jobs, &echo::sent(now)))
             .map_err(|e| unencodable(0, Code::Invalid, &e.to_string()))?;
         Ok(Request { url: self.url.clone(), headers: self.headers.clone(), body: Bytes::from(body) })
     }
@@ -151,14 +151,14 @@ struct Asm {
 }
 
 impl<'a> Body<'a> {
-    fn of(shared: &Shared<'a>, jobs: &'a [&'a Job]) -> Self {
+    fn of(shared: &Shared<'a>, jobs: &'a [&'a Job], sent: &'a str) -> Self {
         let (subject, content, template_id) = match shared.message {
             Message::Mail { subject, text, html } => (Some(subject), Parts { text, html }, None),
             Message::Template(id) => (None, Parts { text: None, html: None }, Some(id)),
             Message::NotMail => (None, Parts { text: None, html: None }, None),
         };
         Self {
-            personalizations: Personalizations(jobs),
+            personalizations: Personalizations { jobs, sent },
             from: shared.from.map(Mailbox::of),
             reply_to: shared.reply_to.map(Mailbox::of),
             subject,
@@ -207,11 +207,14 @@ impl<'a> Mailbox<'a> {
     }
 }
 
-struct Personalizations<'a>(&'a [&'a Job]);
+struct Personalizations<'a> {
+    jobs: &'a [&'a Job],
+    sent: &'a str,
+}
 
 impl Serialize for Personalizations<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.0.iter().map(|job| Personalization::of(job)))
+        s.collect_seq(self.jobs.iter().map(|job| Personalization::of(job, self.sent)))
     }
 }
 
@@ -222,11 +225,13 @@ struct Personalization<'a> {
     dynamic_template_data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Headers::is_empty")]
     headers: Headers<'a>,
-    custom_args: Echo<'a>,
+    /// Comes back, flattened, in every feedback event. The vendor's limit of 10,000 bytes is far away: the contract's
+    /// longest values come to less than 1,000 bytes here, escapes included.
+    custom_args: echo::Named<'a>,
 }
 
 impl<'a> Personalization<'a> {
-    fn of(job: &'a Job) -> Self {
+    fn of(job: &'a Job, sent: &'a str) -> Self {
         let spec = job.spec();
         Self {
             to: [Mailbox::of(&spec.to)],
@@ -235,28 +240,9 @@ impl<'a> Personalization<'a> {
                 _ => None,
             },
             headers: Headers(spec),
-            custom_args: Echo {
-                id: &spec.id,
-                tenant: &spec.tenant,
-                campaign: spec.campaign.as_deref(),
-                lane: job.lane.as_str(),
-            },
+            custom_args: echo::Named::of(job, sent),
         }
     }
-}
-
-/// What comes back, flattened, in every feedback event. The vendor's limit of 10,000 bytes is far away: the
-/// contract's longest values come to less than 1,000 bytes here, escapes included.
-#[derive(Serialize)]
-struct Echo<'a> {
-    #[serde(rename = "peakpost_id")]
-    id: &'a str,
-    #[serde(rename = "peakpost_tenant")]
-    tenant: &'a str,
-    #[serde(rename = "peakpost_campaign", skip_serializing_if = "Option::is_none")]
-    campaign: Option<&'a str>,
-    #[serde(rename = "peakpost_lane")]
-    lane: &'static str,
 }
 
 /// The job's own headers, and the two of RFC 8058 for one-click unsubscription. The job contract reserves

@@ -8,6 +8,7 @@
 
 mod decode;
 mod encode;
+pub(super) mod feedback;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 

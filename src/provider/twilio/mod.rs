@@ -7,17 +7,17 @@
 //! Wire facts: twilio/twilio-oai `spec/yaml/twilio_api_v2010.yaml`, `CreateMessage`.
 
 mod decode;
+pub(super) mod feedback;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use serde::Serialize;
 use url::form_urlencoded;
 
-use super::Request;
 use super::secret::Secret;
-use crate::job::{Content, Job};
+use super::{Request, echo};
+use crate::job::{Content, Job, Wall};
 use crate::outcome::{Code, Said};
 
 pub(super) use decode::throttled;
@@ -33,6 +33,9 @@ pub struct Config {
     pub user: String,
     /// The account's auth token, or the API key's secret.
     pub password: Secret,
+    /// Where it tells what became of each message: our feedback URL as the vendor reaches it, without a query. `None`: it
+    /// tells nobody.
+    pub status_callback: Option<String>,
 }
 
 /// One Twilio account. Prints no secret: the header that holds the password is marked sensitive.
@@ -40,16 +43,7 @@ pub struct Config {
 pub struct Twilio {
     url: String,
     headers: HeaderMap,
-}
-
-/// What comes back when the message is looked up: `Tags` is JSON (`twilio_api_v2010.yaml`, which names
-/// no limit for its values).
-#[derive(Serialize)]
-struct Echo<'a> {
-    #[serde(rename = "peakpost_id")]
-    id: &'a str,
-    #[serde(rename = "peakpost_tenant")]
-    tenant: &'a str,
+    callback: Option<String>,
 }
 
 impl Twilio {
@@ -58,7 +52,7 @@ impl Twilio {
     /// # Errors
     /// Names the setting that cannot be used, never its secret.
     pub fn new(config: Config) -> Result<Self, String> {
-        let Config { base_url, account_sid, user, password } = config;
+        let Config { base_url, account_sid, user, password, status_callback: callback } = config;
         if !account_sid.starts_with("AC") || !account_sid.bytes().all(|b| b.is_ascii_alphanumeric()) {
             return Err(format!("account_sid `{account_sid}` is none; hint: `AC` and letters and digits"));
         }
@@ -67,6 +61,9 @@ impl Twilio {
                 "user is empty or holds `:`; hint: the account sid, or the sid of an API key (`SK…`)".to_owned()
             );
         }
+        if let Some(callback) = &callback {
+            feedback::spellings(callback).map_err(|e| format!("status_callback: {e}"))?;
+        }
         let credentials = STANDARD.encode(format!("{user}:{}", password.expose()));
         let mut authorization = HeaderValue::try_from(format!("Basic {credentials}")).map_err(|e| e.to_string())?;
         authorization.set_sensitive(true);
@@ -74,28 +71,34 @@ impl Twilio {
         headers.insert(AUTHORIZATION, authorization);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let url = super::endpoint(&base_url, &format!("/2010-04-01/Accounts/{account_sid}/Messages.json"))?;
-        Ok(Self { url, headers })
+        Ok(Self { url, headers, callback })
     }
 
     /// Puts one job into a request.
     ///
     /// # Errors
     /// When the job is no text message or has no sender.
-    pub fn encode(&self, job: &Job) -> Result<Request, Said> {
+    pub fn encode(&self, job: &Job, now: Wall) -> Result<Request, Said> {
         let spec = job.spec();
         let Content::Sms { body } = &spec.content else {
             return Err(Said::new(Code::Invalid, "Twilio carries text messages only"));
         };
         let from = spec.from.as_deref().ok_or_else(|| Said::new(Code::BadSender, "no `from`"))?;
-        let echo = Echo { id: &spec.id, tenant: &spec.tenant };
+        let sent = echo::sent(now);
+        let echo = echo::Named::of(job, &sent);
+        // For whoever looks the message up: `Tags` is JSON (`twilio_api_v2010.yaml`, which names no limit for its values).
         let tags = serde_json::to_string(&echo).map_err(|e| Said::new(Code::Invalid, &e.to_string()))?;
         // Percent-encoding at most triples; most bytes stay one.
-        let room = 128 + spec.to.len() + from.len() + 2 * (body.len() + tags.len());
+        let room = 256 + spec.to.len() + from.len() + 2 * (body.len() + 2 * tags.len());
         let mut form = form_urlencoded::Serializer::new(String::with_capacity(room));
         form.append_pair("To", &spec.to);
         form.append_pair(if is_service(from) { "MessagingServiceSid" } else { "From" }, from);
         form.append_pair("Body", body);
         form.append_pair("Tags", &tags);
+        if let Some(callback) = &self.callback {
+            let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(echo.pairs()).finish();
+            form.append_pair("StatusCallback", &format!("{callback}?{query}"));
+        }
         Ok(Request { url: self.url.clone(), headers: self.headers.clone(), body: Bytes::from(form.finish()) })
     }
 }

@@ -5,6 +5,8 @@
 //! libraries for it; the id is the same on every attempt, so receivers can turn repeats away.
 //! Must not know: where it may connect to (`wire::guard` decides).
 
+pub(super) mod feedback;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -40,6 +42,8 @@ struct Envelope<'a> {
     campaign: Option<&'a str>,
     channel: &'static str,
     lane: &'static str,
+    /// In whole seconds since 1970. Like id, tenant, campaign and lane it comes back in feedback events.
+    sent: i64,
     to: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<&'a str>,
@@ -53,12 +57,7 @@ impl Webhook {
     /// # Errors
     /// When the secret has another form.
     pub fn new(secret: &str, gateway: Option<String>) -> Result<Self, String> {
-        let bytes = secret
-            .strip_prefix("whsec_")
-            .and_then(|b64| STANDARD.decode(b64).ok())
-            .filter(|bytes| (24..=64).contains(&bytes.len()))
-            .ok_or("the signing secret is not `whsec_` and base64 of 24 to 64 bytes; hint: `echo whsec_$(openssl rand -base64 32)`")?;
-        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), gateway })
+        Ok(Self { key: key(secret)?, gateway })
     }
 
     /// `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body` (Standard Webhooks 1.0).
@@ -79,7 +78,7 @@ impl Webhook {
         let spec = job.spec();
         let body = match (&self.gateway, &spec.content) {
             (None, Content::Webhook(raw)) => Bytes::copy_from_slice(raw.get().as_bytes()),
-            _ => Self::envelope(job)?,
+            _ => Self::envelope(job, now)?,
         };
         let id = message_id(job);
         let timestamp = now.0.div_euclid(1000).to_string();
@@ -96,7 +95,7 @@ impl Webhook {
         Ok(Request { url, headers, body })
     }
 
-    fn envelope(job: &Job) -> Result<Bytes, Said> {
+    fn envelope(job: &Job, now: Wall) -> Result<Bytes, Said> {
         let spec = job.spec();
         // The content is the contract's own object, already known to be valid JSON.
         let content = raw_content(job.bytes()).ok_or_else(|| Said::new(Code::Invalid, "the job has no content"))?;
@@ -106,6 +105,7 @@ impl Webhook {
             campaign: spec.campaign.as_deref(),
             channel: spec.channel.as_str(),
             lane: job.lane.as_str(),
+            sent: now.0.div_euclid(1000),
             to: &spec.to,
             from: spec.from.as_deref(),
             content,
@@ -143,6 +143,16 @@ impl Webhook {
     pub fn job_names_endpoint(&self) -> bool {
         self.gateway.is_none()
     }
+}
+
+/// The key in `whsec_` and base64 of 24 to 64 bytes.
+fn key(secret: &str) -> Result<hmac::Key, String> {
+    let bytes = secret
+        .strip_prefix("whsec_")
+        .and_then(|b64| STANDARD.decode(b64).ok())
+        .filter(|bytes| (24..=64).contains(&bytes.len()))
+        .ok_or("the signing secret is not `whsec_` and base64 of 24 to 64 bytes; hint: `echo whsec_$(openssl rand -base64 32)`")?;
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
 }
 
 /// Whether a push vendor behind a gateway says that a device is gone, whatever the status: it is the job's end and no word

@@ -1,7 +1,7 @@
 //! The simulated Twilio `POST /2010-04-01/Accounts/{AC}/Messages.json`.
 //!
 //! Why: takes what the vendor takes and refuses the rest with the vendor's codes. Codes and their statuses are
-//! from the vendor's error pages; the message texts of 21602, 21603, 21604, 20500 and 20503 are unverified.
+//! from the vendor's error pages; the message texts of 21602, 21603, 21604, 21609, 20500 and 20503 are unverified.
 //! Must not know: limits, faults, how arrivals are kept.
 
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use super::answer::{Answer, Judged, media_type, text};
 
@@ -45,6 +45,7 @@ struct Form<'a> {
     service: Cow<'a, str>,
     body: Cow<'a, str>,
     tags: Cow<'a, str>,
+    callback: Cow<'a, str>,
 }
 
 fn form(body: &[u8]) -> Form<'_> {
@@ -56,6 +57,7 @@ fn form(body: &[u8]) -> Form<'_> {
             "MessagingServiceSid" => &mut form.service,
             "Body" => &mut form.body,
             "Tags" => &mut form.tags,
+            "StatusCallback" => &mut form.callback,
             _ => continue,
         };
         *slot = value;
@@ -110,7 +112,16 @@ fn refusal(account: &Account, form: &Form<'_>, head: &Parts) -> Option<Answer> {
     if form.body.chars().count() > 1600 {
         return said(21617, "The concatenated message body exceeds the 1600 character limit");
     }
+    if !form.callback.is_empty() && !can_be_called(&form.callback) {
+        return said(21609, &format!("The 'StatusCallback' URL {} is not a valid URL.", form.callback));
+    }
     magic(&form.to).and_then(|(code, message)| said(code, message))
+}
+
+/// A web address whose host has no underscore (`OpenAPI` description of `StatusCallback`).
+fn can_be_called(text: &str) -> bool {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.is_some_and(|url| url.host_str().is_some_and(|host| !host.contains('_')))
 }
 
 /// Numbers that are refused for how they end; the table stands in the header of `vendor/mod.rs`.
