@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::config::{Config, Fixed};
 use crate::console::{Console, View};
 use crate::dispatch::{self, GateHandle, PermitLog};
+use crate::feedback::{self, Door, Listening};
 use crate::intake::control::{self, Following};
 use crate::intake::{self, Drained, Intake, Links, Status};
 use crate::job::Home;
@@ -66,6 +67,7 @@ pub struct Daemon {
     /// Every metric.
     pub metrics: Metrics,
     intake: Intake,
+    listening: Option<Listening>,
     control: Following,
     dispatch: tokio::task::JoinSet<()>,
     settling: std::thread::JoinHandle<Result<(), String>>,
@@ -80,7 +82,7 @@ impl Daemon {
     ///
     /// # Errors
     /// What is wrong, with a hint.
-    pub async fn start(config: Config, extras: Extras) -> Result<Self, Failure> {
+    pub async fn start(mut config: Config, extras: Extras) -> Result<Self, Failure> {
         if config.providers.is_empty() {
             let hint =
                 "no providers are configured: nothing could be sent; hint: add a [[providers]] and a [[routes]] block";
@@ -92,6 +94,7 @@ impl Daemon {
         let ownership = Arc::new(Ownership::new(homes, clock.mono()));
         let console = Console::bind(config.ops).await.map_err(Failure::Misconfigured)?;
         let ops = console.addr().map_err(Failure::Broken)?;
+        let listening = listen(&mut config, &metrics, &clock).await?;
         let (drain, fixed) = (config.intake.drain, config.fixed);
         let instance = format!("{:016x}", extras.seed);
         let (orders_tx, orders) = tokio::sync::mpsc::channel(ORDERS);
@@ -142,7 +145,7 @@ impl Daemon {
         let view = View { status: intake.status.clone(), metrics: metrics.clone(), gates: gates.clone() };
         let console = tokio::spawn(console.serve(view));
         tracing::info!(target: "peakpost::app", %ops, homes, shards = config.shards, instance, "running");
-        Ok(Self { ops, metrics, intake, control, dispatch, settling, console, drain, gates, fixed })
+        Ok(Self { ops, metrics, intake, listening, control, dispatch, settling, console, drain, gates, fixed })
     }
 
     /// Takes over what of another configuration can be changed while it runs: limits, concurrency, weights, warm-up.
@@ -186,6 +189,9 @@ impl Daemon {
                 }
                 _ = look.tick() => {
                     let threads = [self.intake.thread.is_finished(), self.control.is_finished(), self.settling.is_finished()];
+                    if self.listening.as_ref().is_some_and(Listening::is_finished) {
+                        return Failure::Broken("the feedback listener has ended; see the log".to_owned());
+                    }
                     if threads.contains(&true) {
                         return Failure::Broken("a thread of the line has ended; see the log".to_owned());
                     }
@@ -201,6 +207,8 @@ impl Daemon {
     /// When a room has failed on the way.
     pub async fn stop(mut self) -> Result<Drained, Failure> {
         tracing::info!(target: "peakpost::app", "stopping: reading has ended, waiting for jobs at providers");
+        // Vendors tell the others, or tell again; it has time while the line drains.
+        let listening = self.listening.take().map(|listening| tokio::spawn(listening.stop()));
         // The intake thread takes exactly one stop; a full channel means that it has one.
         let _asked = self.intake.stop.try_send(self.drain);
         let status = self.intake.status.clone();
@@ -236,6 +244,11 @@ impl Daemon {
                     tracing::error!(target: "peakpost::app", error = %e, "a dispatch task failed");
                 }
             }
+            if let Some(listening) = listening
+                && !listening.await.unwrap_or(false)
+            {
+                tracing::warn!(target: "peakpost::app", "the feedback listener did not end in time: vendors will tell again");
+            }
             tokio::task::spawn_blocking(move || self.settling.join()).await
         };
         let settled = tokio::time::timeout(LEAVE, rest).await;
@@ -247,6 +260,25 @@ impl Daemon {
         }
         Ok(drained)
     }
+}
+
+/// Listens to vendors where the configuration says so.
+async fn listen(config: &mut Config, metrics: &Metrics, clock: &Clock) -> Result<Option<Listening>, Failure> {
+    let (Some(of), Some(keyer)) = (&config.feedback, &config.keyer) else { return Ok(None) };
+    let listener = feedback::Listener::bind(of.listen).await.map_err(Failure::Misconfigured)?;
+    let addr = listener.addr().map_err(Failure::Broken)?;
+    let ears = config.providers.iter_mut().filter_map(|p| Some((p.name.clone(), p.ear.take()?)));
+    let doors: Vec<Door> = ears.map(|(provider, ear)| Door { provider, ear }).collect();
+    let hears = doors.iter().map(|door| door.provider.as_str()).collect::<Vec<_>>().join(", ");
+    tracing::info!(target: "peakpost::feedback", on = %addr, hears, "listening for feedback");
+    let links = feedback::Links {
+        doors,
+        keyer: keyer.clone(),
+        mailboxes: config.mailboxes.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+    };
+    listener.serve(of, links).map(Some).map_err(Failure::Broken)
 }
 
 /// Verifies the topics. Their number of partitions.

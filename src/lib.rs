@@ -32,6 +32,7 @@
 //! | `settle/` | Makes outcomes durable, then returns the receipt. |
 //! | `intake/` | Owns homes: membership, reading, lease, commits; makes jobs with receipts. |
 //! | `dispatch/` | The only room that knows the order: shard → batch → attempt → settle. |
+//! | `feedback/` | What vendors say later: a public listener that answers once every event is durable. |
 //! | `console/` | The ops listener. |
 //! | `config/` | Defaults ◁ file ◁ environment, turned into each room's own `Config`. |
 //! | `app` | Builds the rooms back to front and drains them in flow order. |
@@ -54,6 +55,7 @@ pub mod console;
 pub mod control;
 pub mod dispatch;
 pub mod event;
+pub mod feedback;
 pub mod gate;
 pub mod intake;
 pub mod job;

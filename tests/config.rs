@@ -3,6 +3,8 @@
 //! Why: what does not fit together must be said at start, all of it at once, in words that name the key.
 //! Must not know: what any room does with its part.
 
+#[path = "config/feedback.rs"]
+mod feedback;
 #[path = "config/limits.rs"]
 mod limits;
 #[path = "config/relations.rs"]

@@ -20,6 +20,8 @@ mod carried;
 mod enqueue;
 #[path = "kafka_suite/failover.rs"]
 mod failover;
+#[path = "kafka_suite/feedback.rs"]
+mod feedback;
 #[path = "kafka_suite/fleet.rs"]
 mod fleet;
 #[path = "kafka_suite/instances.rs"]

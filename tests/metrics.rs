@@ -31,6 +31,10 @@ fn touched() -> Metrics {
     m.gate_wait.with_label_values(&["mail", "marketing"]).observe(1.0);
     m.gate_stopped.with_label_values(&["mail"]).set(1.0);
     m.control_orders.with_label_values(&["told"]).inc();
+    m.feedback_requests.with_label_values(&["mail", "taken"]).inc();
+    m.feedback_events.with_label_values(&["mail", "delivered"]).inc();
+    m.feedback_repeats.with_label_values(&["mail"]).inc();
+    m.feedback_latency.with_label_values(&["mail"]).observe(1.0);
     m.vendor_latency.with_label_values(&["mail"]).observe(1.0);
     m.accept_latency.with_label_values(&["marketing"]).observe(1.0);
     m.lag.with_label_values(&["marketing"]).set(1);
@@ -130,8 +134,8 @@ fn names_follow_the_conventions() {
 #[test]
 fn labels_are_of_a_closed_set() {
     const KNOWN: &[&str] = &[
-        "by", "dir", "factor", "lane", "limit", "outcome", "provider", "reason", "result", "shard", "source", "state",
-        "to", "unit", "verdict", "version",
+        "by", "dir", "factor", "happened", "lane", "limit", "outcome", "provider", "reason", "result", "shard",
+        "source", "state", "to", "unit", "verdict", "version",
     ];
     for (name, m) in shown(&touched().render()) {
         let unknown: Vec<_> = m.labels.iter().filter(|label| !KNOWN.contains(&label.as_str())).collect();

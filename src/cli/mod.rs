@@ -126,6 +126,8 @@ enum Schema {
     Job,
     /// What upstream reads
     Outcome,
+    /// What vendors said of messages later
+    Event,
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,6 +16,7 @@ pub(super) fn schema(what: Schema) {
         match what {
             Schema::Job => crate::job::schema::JOB,
             Schema::Outcome => crate::outcome::schema::OUTCOME,
+            Schema::Event => crate::event::SCHEMA,
         }
         .trim_end()
     );
@@ -79,6 +80,12 @@ fn describe(config: &Config) -> String {
         for limit in limits::describe(&provider.name, &provider.gate, config.topics.partitions, now, wall) {
             line(format!("  {limit}"));
         }
+    }
+    if let Some(feedback) = &config.feedback {
+        let heard: Vec<&str> = config.providers.iter().filter(|p| p.ear.is_some()).map(|p| p.name.as_str()).collect();
+        let heard = if heard.is_empty() { "nobody".to_owned() } else { heard.join(", ") };
+        let most = (feedback.concurrency * feedback.body_max) >> 20;
+        line(format!("feedback listener: {}; hears {heard}; at most {most} MiB of bodies", feedback.listen));
     }
     if config.providers.is_empty() {
         line("provider: none (`run` needs one)".to_owned());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::fixed::Fixed;
 use super::raw::{Provider, Raw, Route};
-use super::{Config, Faults, ProviderConfig, limits, provider, quantity};
+use super::{Config, Faults, ProviderConfig, feedback, limits, provider, quantity};
 use crate::intake::topics::Plan;
 use crate::intake::{self, FirstStart};
 use crate::job::source::Tiers;
@@ -85,6 +85,8 @@ pub(super) fn build(raw: Raw, fixed: Fixed) -> Result<Config, Faults> {
     for (id, provider) in providers.iter_mut().enumerate() {
         provider.gate.elsewhere = rules.routes.has_another(id);
     }
+    let (keyer, mailboxes) = (feedback::keyer(&mut c, &raw), feedback::mailboxes(&mut c, &raw));
+    let feedback = feedback::listener(&mut c, &raw, &intake);
     let config = Config {
         topics,
         intake,
@@ -92,6 +94,9 @@ pub(super) fn build(raw: Raw, fixed: Fixed) -> Result<Config, Faults> {
         providers,
         rules,
         shards: shards(&raw),
+        feedback,
+        keyer,
+        mailboxes,
         ops,
         log: logs::Config { format, filter: raw.log.filter },
         embedded: raw.kafka.embedded,

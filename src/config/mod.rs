@@ -5,6 +5,7 @@
 //! Must not know: how any room uses its part.
 
 mod build;
+mod feedback;
 mod fixed;
 mod limits;
 mod provider;
@@ -21,8 +22,11 @@ pub use fixed::Fixed;
 
 use crate::intake::topics::Plan;
 use crate::observe::logs;
+use crate::provider::Ear;
 use crate::provider::Kind;
 use crate::provider::wire::WireConfig;
+use crate::recipient::address::Keyer;
+use crate::recipient::mailbox::Mailboxes;
 use crate::{dispatch, gate, intake, settle};
 
 /// The commented defaults: the file at the top of the repository, compiled in.
@@ -47,6 +51,12 @@ pub struct Config {
     pub rules: dispatch::Rules,
     /// Shard tasks; at least 1.
     pub shards: usize,
+    /// The listener for what vendors say later; `None`: nobody listens.
+    pub feedback: Option<crate::feedback::Config>,
+    /// Hides recipients; needed by whoever keeps anything about them.
+    pub keyer: Option<Keyer>,
+    /// Names mailbox providers.
+    pub mailboxes: Mailboxes,
     /// The ops listener.
     pub ops: SocketAddr,
     /// Logs.
@@ -68,6 +78,8 @@ pub struct ProviderConfig {
     pub wire: WireConfig,
     /// Its limits.
     pub gate: gate::Config,
+    /// Who may speak for it; `None`: nobody.
+    pub ear: Option<Ear>,
 }
 
 /// Everything that is wrong with a configuration.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::build::Collected;
 use super::raw::{Provider, Raw};
-use super::{ProviderConfig, limits};
+use super::{ProviderConfig, feedback, limits};
 use crate::dispatch::PROBE_LIFE;
 use crate::intake;
 use crate::provider::secret::Secret;
@@ -52,7 +52,8 @@ pub(super) fn provider(c: &mut Collected, p: &Provider, raw: &Raw, intake: &inta
         idle_connections: p.concurrency as usize,
         allow_hosts: allow_hosts(p),
     };
-    Some(ProviderConfig { name: p.name.clone(), kind, wire, gate })
+    let ear = feedback::ear(c, p);
+    Some(ProviderConfig { name: p.name.clone(), kind, wire, gate, ear })
 }
 
 /// Hosts that may be reached although they are private: those listed, and the one the operator wrote down himself.
@@ -104,7 +105,7 @@ fn kind(p: &Provider) -> Result<Kind, String> {
                 user: p.user.clone().unwrap_or_else(|| account_sid.clone()),
                 account_sid,
                 password: secret("password", &p.password)?,
-                status_callback: None,
+                status_callback: p.feedback.as_ref().and_then(|feedback| feedback.url.clone()),
             })
             .map(Kind::Twilio)
         }
@@ -112,7 +113,7 @@ fn kind(p: &Provider) -> Result<Kind, String> {
 }
 
 /// An https address, or http on loopback: credentials must not travel in the clear.
-fn safe_base(text: &str) -> Result<String, String> {
+pub(super) fn safe_base(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|e| format!("`{text}` is not a URL: {e}"))?;
     let loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     match url.scheme() {

@@ -22,6 +22,9 @@ pub(super) struct Raw {
     pub(super) policy: Policy,
     pub(super) tenants: BTreeMap<String, Tenant>,
     pub(super) retry: Retry,
+    pub(super) feedback: Feedback,
+    pub(super) suppressions: Suppressions,
+    pub(super) mailboxes: BTreeMap<String, Vec<String>>,
     pub(super) ops: Ops,
     pub(super) log: Log,
     #[serde(default)]
@@ -135,6 +138,21 @@ pub(super) struct Retry {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Feedback {
+    pub(super) listen: Option<String>,
+    pub(super) body_max: String,
+    pub(super) concurrency: usize,
+    pub(super) read_timeout: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Suppressions {
+    pub(super) key: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Ops {
     pub(super) listen: String,
 }
@@ -172,6 +190,17 @@ pub(super) struct Provider {
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) batch_max: Option<usize>,
+    pub(super) feedback: Option<Ear>,
+}
+
+/// Who may speak for a provider, in the words of every kind.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ear {
+    pub(super) key: Option<String>,
+    pub(super) public_key: Option<String>,
+    pub(super) url: Option<String>,
+    pub(super) max_age: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

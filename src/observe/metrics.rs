@@ -65,6 +65,14 @@ pub struct Metrics {
     pub gate_stopped: GaugeVec,
     /// Orders between instances.
     pub control_orders: IntCounterVec,
+    /// Requests to the feedback listener.
+    pub feedback_requests: IntCounterVec,
+    /// Events made durable.
+    pub feedback_events: IntCounterVec,
+    /// Events that had been.
+    pub feedback_repeats: IntCounterVec,
+    /// Request to 2xx.
+    pub feedback_latency: HistogramVec,
     /// Request written to reply read.
     pub vendor_latency: HistogramVec,
     /// Broker timestamp to accepted.
@@ -232,6 +240,30 @@ impl Metrics {
                 "control_orders_total",
                 "Orders between instances: a vendor's long stops that this one told, or heard of from another.",
                 &["dir"],
+            )?,
+            feedback_requests: counter(
+                &r,
+                "feedback_requests_total",
+                "Requests to the feedback listener, by what became of them.",
+                &["provider", "result"],
+            )?,
+            feedback_events: counter(
+                &r,
+                "feedback_events_total",
+                "Events of vendors that this instance made durable.",
+                &["provider", "happened"],
+            )?,
+            feedback_repeats: counter(
+                &r,
+                "feedback_repeats_total",
+                "Events that vendors told again and that were not written again.",
+                &["provider"],
+            )?,
+            feedback_latency: histogram(
+                &r,
+                "feedback_latency_seconds",
+                "Time from a feedback request's head to its 2xx: its events are durable.",
+                &["provider"],
             )?,
             vendor_latency: histogram(
                 &r,

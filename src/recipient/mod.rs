@@ -5,3 +5,4 @@
 //! Must not know: what a message says, when it goes, providers.
 
 pub mod address;
+pub mod mailbox;

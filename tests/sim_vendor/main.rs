@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "the test's clock is the world's, not the line's")]
 
 mod faults;
+mod feedback;
 mod rules;
 mod throttles;
 

@@ -36,11 +36,12 @@ pub struct Settings {
     pub request_timeout: &'static str,
     /// Where the mail account's vendor is; `None`: with the others.
     pub mail_at: Option<std::net::SocketAddr>,
-    /// Further keys of `[kafka]`, of `[log]`, of the mail and of the sms account.
+    /// Further keys of `[kafka]`, of `[log]` and of the accounts.
     pub kafka: &'static str,
     pub log: &'static str,
     pub mail_keys: &'static str,
     pub sms_keys: &'static str,
+    pub hook_keys: &'static str,
     /// Whether the sms account is a second one for mail, which takes what the first does not.
     pub spare_mail: bool,
     /// Further sections.
@@ -60,6 +61,7 @@ impl Default for Settings {
             log: "",
             mail_keys: "",
             sms_keys: "",
+            hook_keys: "",
             spare_mail: false,
             sections: "",
         }
@@ -114,6 +116,7 @@ provider = "hook"
     /// The three accounts.
     fn accounts(&self, world: &World) -> String {
         let Self { mail, sms, hook, concurrency, request_timeout, mail_at, mail_keys, sms_keys, .. } = self;
+        let hook_keys = self.hook_keys;
         let vendor = &world.vendor_config;
         let key = secret(world.dir(), "sendgrid", &vendor.sendgrid_key);
         let password = secret(world.dir(), "twilio", &vendor.twilio_password);
@@ -149,6 +152,7 @@ name = "hook"
 kind = "webhook"
 secret = "{signing}"
 limits = ["{hook}"]
+{hook_keys}
 {common}
 "#
         )

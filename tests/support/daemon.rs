@@ -58,6 +58,14 @@ impl Daemon {
         Self { child, ops, shown, kept: Cell::new(None) }
     }
 
+    /// Where it listens for feedback.
+    pub fn feedback(&self) -> SocketAddr {
+        let output = self.child.output();
+        let said =
+            output.rsplit_once("listening for feedback on=").and_then(|(_, rest)| rest.split_whitespace().next());
+        said.and_then(|addr| addr.parse().ok()).expect("it listens for feedback; hint: `[feedback] listen`")
+    }
+
     /// Fails when it has ended by itself.
     fn running(&mut self) -> &Self {
         if let Some(code) = self.child.ended() {

@@ -59,7 +59,7 @@ pub const TABLE: &[(&str, May)] = &[
     ("config", May::RoomsAnd(WORDS, "Config", PARTS_OF_CONFIG)),
     ("app", May::AllBut(&["sim", "cli", "main"])),
     ("sim", May::AllBut(&["cli", "main"])),
-    ("cli", May::Rooms(&["app", "config", "sim", "job", "outcome", "observe", "control"])),
+    ("cli", May::Rooms(&["app", "config", "sim", "job", "outcome", "event", "observe", "control"])),
     ("main", May::Rooms(&["cli", "app", "config", "sim", "job", "outcome", "observe", "control"])),
 ];
 
@@ -77,10 +77,13 @@ const PARTS_OF_CONFIG: &[&str] = &[
     "intake::topics::Plan",
     "policy::Tenant",
     "provider::Kind",
+    "provider::Ear",
     "provider::secret",
     "provider::sendgrid",
     "provider::twilio",
     "provider::webhook",
+    "recipient::address",
+    "recipient::mailbox",
     "route::Route",
     "route::Routes",
 ];

@@ -12,6 +12,8 @@
 //! | `GET /arrivals`, `GET /requests` | the log as JSON lines; `?from=N&max=M` reads a part |
 //! | `PUT /behaviour/{vendor}` | replaces the knobs of `webhook`, `sendgrid` or `twilio`: [`Behaviour`] in JSON |
 //!
+//! [`Simulator::feedback`] makes the vendors tell later what became of the messages they took, signed, in their own words.
+//!
 //! Magic recipients:
 //!
 //! | recipient | answer |
@@ -29,6 +31,7 @@
 
 mod answer;
 mod behaviour;
+pub mod feedback;
 mod journal;
 mod listener;
 mod sendgrid;
@@ -43,12 +46,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use behaviour::{Behaviour, Flap, Latency, Lie, Limit, RetryAfter, Unit};
 
 use super::arrivals::{Seen, Vendor};
+use feedback::{FeedbackConfig, Told};
 use journal::Journal;
 use listener::{Bounded, Cut};
 use server::Shared;
@@ -103,6 +108,7 @@ pub struct Simulator {
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
     journal: Option<Journal>,
+    runtime: Handle,
 }
 
 impl Simulator {
@@ -127,7 +133,7 @@ impl Simulator {
         let serve =
             axum::serve(Bounded::new(listener, MAX_CONNECTIONS), app).with_graceful_shutdown(server::stopped(stopped));
         let server = tokio::spawn(async move { serve.await });
-        Ok(Self { addr, shared, stop, server, journal })
+        Ok(Self { addr, shared, stop, server, journal, runtime: Handle::current() })
     }
 
     /// Where it listens.
@@ -159,6 +165,30 @@ impl Simulator {
     #[must_use]
     pub fn take_arrivals(&self) -> Seen {
         std::mem::take(&mut self.shared.lock().seen)
+    }
+
+    /// From now on tells a listener what becomes of the messages that are taken. Told once more, it goes on with the new
+    /// configuration; what was about to be told is not told.
+    ///
+    /// # Errors
+    /// When there is no HTTP client to be had.
+    pub fn feedback(&self, config: FeedbackConfig) -> Result<(), String> {
+        let feedback = feedback::start(config, self.stop.subscribe(), &self.runtime)?;
+        self.shared.lock().feedback = Some(feedback);
+        Ok(())
+    }
+
+    /// The listener is elsewhere now: what has not been heard yet is told there.
+    pub fn feedback_moves(&self, listener: SocketAddr) {
+        if let Some(feedback) = &self.shared.lock().feedback {
+            feedback.moves(listener);
+        }
+    }
+
+    /// Everything that was or will be said, exactly.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        self.shared.lock().feedback.as_ref().map(feedback::Feedback::told).unwrap_or_default()
     }
 
     /// Stops accepting, releases what hangs, waits for answers under way (at most 5 s), completes the journal.

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use super::SimConfig;
 use super::answer::{Answer, Judged};
 use super::behaviour::{Behaviour, Fate, Lie, Mood};
+use super::feedback::{self, Feedback};
 use super::listener::Cut;
 use super::{sendgrid, throttle, twilio, webhook};
 use crate::sim::arrivals::{Arrival, RequestArrival, Seen, Vendor};
@@ -50,12 +51,15 @@ pub(super) struct Core {
     pub(super) seen: Seen,
     /// Lines for the journal; `None` without one.
     pub(super) pending: Option<Vec<u8>>,
+    /// Who tells what becomes of messages; `None`: nobody.
+    pub(super) feedback: Option<Feedback>,
 }
 
 /// An answer and how long it takes; without an answer the connection is cut.
 struct Ruling<'s> {
     answer: Option<Answer>,
     after: Duration,
+    sent: bool,
     /// Until the answer is given.
     _at_work: Option<AtWork<'s>>,
 }
@@ -81,7 +85,7 @@ impl Shared {
             webhook_key: webhook::key(&config.webhook_secret)?,
             next_request: AtomicU64::new(0),
             stopped,
-            core: Mutex::new(Core { moods, seen: Seen::default(), pending: None }),
+            core: Mutex::new(Core { moods, seen: Seen::default(), pending: None, feedback: None }),
         })
     }
 
@@ -159,7 +163,7 @@ impl Shared {
             core.log(keys.into_iter().map(|key| Arrival { at, request, vendor, key, answer: status, sent }));
         }
         drop(core);
-        Ruling { answer, after, _at_work: let_in.then(|| AtWork(self, vendor)) }
+        Ruling { answer, after, sent, _at_work: let_in.then(|| AtWork(self, vendor)) }
     }
 
     /// Waits, but not beyond the simulator's end.
@@ -256,8 +260,14 @@ async fn respond(shared: &Shared, head: &Parts, body: Body) -> Option<Answer> {
     }
     let request = shared.next_request.fetch_add(1, Ordering::Relaxed);
     let judged = shared.judge(vendor, request, head, &body);
+    let feedback = shared.lock().feedback.clone();
+    let feedback = feedback.filter(|_| judged.taken);
+    let feedback = feedback.map(|to| (feedback::messages(vendor, &body, &judged.answer), to));
     drop(body);
     let ruling = shared.rule(vendor, request, judged);
+    if let Some((messages, to)) = feedback.filter(|_| ruling.sent) {
+        to.take(messages).await;
+    }
     shared.pause(ruling.after).await;
     ruling.answer
 }

@@ -1,0 +1,99 @@
+//! The feedback listener, who may speak for each provider, the recipients' key, the table of mailbox providers.
+//!
+//! Why: whether a vendor can be heard at all is said at start, not by its silence.
+//! Must not know: what becomes of an event.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::build::Collected;
+use super::provider::safe_base;
+use super::quantity;
+use super::raw::{self, Provider, Raw};
+use crate::provider::Ear;
+use crate::provider::secret::Secret;
+use crate::recipient::address::Keyer;
+use crate::recipient::mailbox::Mailboxes;
+
+pub(super) fn listener(
+    c: &mut Collected,
+    raw: &Raw,
+    intake: &crate::intake::Config,
+) -> Option<crate::feedback::Config> {
+    let listen = raw.feedback.listen.as_ref();
+    for p in raw.providers.iter().filter(|p| p.feedback.is_some() && listen.is_none()) {
+        c.0.push(format!("providers \"{}\": `feedback` is set and nobody listens; hint: `feedback.listen`", p.name));
+    }
+    let body_max = c.or(quantity::bytes("feedback.body_max", &raw.feedback.body_max), 1 << 20);
+    let read_timeout = c.duration("feedback.read_timeout", &raw.feedback.read_timeout);
+    let concurrency = raw.feedback.concurrency;
+    c.must((64 << 10..=16 << 20).contains(&body_max), || "feedback.body_max must be 64KiB to 16MiB".to_owned());
+    c.must((1..=4096).contains(&concurrency), || "feedback.concurrency must be 1 to 4096".to_owned());
+    let seconds = Duration::from_secs(1)..=Duration::from_secs(60);
+    c.must(seconds.contains(&read_timeout), || "feedback.read_timeout must be 1s to 1m".to_owned());
+    let listen = listen?;
+    c.must(raw.suppressions.key.is_some(), || {
+        "suppressions.key is missing: events are kept with a keyed hash of their recipient; hint: \
+         `key = \"env:PEAKPOST_RECIPIENT_KEY\"`, and a key from `openssl rand -base64 32`"
+            .to_owned()
+    });
+    let listen: Result<SocketAddr, _> = listen.parse();
+    let listen = listen.map_err(|e| format!("feedback.listen: {e}; hint: `127.0.0.1:9465`"));
+    Some(crate::feedback::Config {
+        listen: c.or(listen, SocketAddr::from(([127, 0, 0, 1], 0))),
+        body_max,
+        concurrency,
+        read_timeout,
+        client: intake.client.clone(),
+        topic: intake.topics.events(),
+    })
+}
+
+pub(super) fn keyer(c: &mut Collected, raw: &Raw) -> Option<Keyer> {
+    let secret = Secret::resolve(raw.suppressions.key.as_deref()?);
+    let keyer = secret.and_then(|secret| Keyer::new(secret.expose().as_bytes()));
+    keyer.map_err(|fault| c.0.push(format!("suppressions.key: {fault}"))).ok()
+}
+
+pub(super) fn mailboxes(c: &mut Collected, raw: &Raw) -> Mailboxes {
+    let table = raw.mailboxes.iter().map(|(name, domains)| (name.as_str(), domains.as_slice()));
+    c.or(Mailboxes::new(table), Mailboxes::default())
+}
+
+/// Who may speak for a provider, if anybody may.
+pub(super) fn ear(c: &mut Collected, p: &Provider) -> Option<Ear> {
+    let built = p.feedback.as_ref().map(|of| kind(c, p, of))?;
+    built.map_err(|fault| c.0.push(format!("providers \"{}\": feedback: {fault}", p.name))).ok()
+}
+
+fn kind(c: &mut Collected, p: &Provider, of: &raw::Ear) -> Result<Ear, String> {
+    let given = [
+        ("key", of.key.is_some()),
+        ("public_key", of.public_key.is_some()),
+        ("url", of.url.is_some()),
+        ("max_age", of.max_age.is_some()),
+    ];
+    let (known, max_age): (&[&str], &str) = match p.kind.as_str() {
+        // SendGrid tells again for 24 hours.
+        "sendgrid" => (&["public_key", "max_age"], "25h"),
+        "twilio" => (&["url", "key"], "1h"),
+        _ => (&["key", "max_age"], "5m"),
+    };
+    if let Some((key, _)) = given.iter().find(|(key, given)| *given && !known.contains(key)) {
+        return Err(format!("`{key}` means nothing for kind \"{}\"; it takes {}", p.kind, known.join(", ")));
+    }
+    let max_age = c.duration("max_age", of.max_age.as_deref().unwrap_or(max_age));
+    let need = |key: &str, value: &Option<String>| value.clone().ok_or_else(|| format!("`{key}` is missing"));
+    let secret = |value: &Option<String>| Secret::resolve(&need("key", value)?).map_err(|e| format!("`key`: {e}"));
+    match p.kind.as_str() {
+        "sendgrid" => Ear::sendgrid(&need("public_key", &of.public_key)?, max_age),
+        "twilio" => {
+            let url = need("url", &of.url)?;
+            safe_base(&url)?;
+            // Callbacks are signed with the account's auth token, whoever signs in to send.
+            let token = if p.user.is_none() { of.key.clone().or_else(|| p.password.clone()) } else { of.key.clone() };
+            Ear::twilio(&secret(&token)?, &url)
+        }
+        _ => Ear::signed(&secret(&of.key)?, max_age),
+    }
+}

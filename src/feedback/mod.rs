@@ -1,0 +1,73 @@
+//! What vendors say later: a public listener that answers once every event is durable.
+//!
+//! Why: a vendor forgets what was answered with 2xx, so nothing is answered so before Kafka has it; and whoever else finds
+//! the address must neither change anything nor learn anything.
+//! Must not know: what follows from an event, vendors' words (provider).
+
+mod listener;
+mod publish;
+pub mod recent;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::observe::{Clock, Metrics};
+use crate::provider::Ear;
+use crate::recipient::address::Keyer;
+use crate::recipient::mailbox::Mailboxes;
+
+pub use listener::{Listener, Listening};
+
+/// What the listener may take, and where it writes to.
+#[derive(Clone)]
+pub struct Config {
+    /// Where it listens. Plain HTTP: a proxy in front speaks TLS.
+    pub listen: SocketAddr,
+    /// Most bytes of a request's body; at least what a vendor puts into one (SendGrid: 768 KB).
+    pub body_max: usize,
+    /// Most requests that are read, verified or made durable at a time; the next is answered 503. Four times as many
+    /// connections may be there.
+    pub concurrency: usize,
+    /// Longest time for a request's head, and again for its body.
+    pub read_timeout: Duration,
+    /// librdkafka properties common to every client (brokers, TLS, SASL). Never printed: passwords are in them.
+    pub client: Vec<(String, String)>,
+    /// The topic of events.
+    pub topic: String,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("body_max", &self.body_max)
+            .field("concurrency", &self.concurrency)
+            .field("read_timeout", &self.read_timeout)
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A provider that is listened to.
+#[derive(Debug)]
+pub struct Door {
+    /// Its name in the configuration: the last part of the path.
+    pub provider: String,
+    /// Who may speak for it.
+    pub ear: Ear,
+}
+
+/// What the listener shares with others.
+#[derive(Debug)]
+pub struct Links {
+    /// Providers that are listened to; any other is unknown here.
+    pub doors: Vec<Door>,
+    /// Hides recipients.
+    pub keyer: Keyer,
+    /// Names mailbox providers.
+    pub mailboxes: Mailboxes,
+    /// Every metric.
+    pub metrics: Metrics,
+    /// The clock.
+    pub clock: Clock,
+}
