@@ -20,7 +20,7 @@ use crate::support::{PATIENCE, World, kafka, reckoning, until};
 const FULL: (&str, usize) = ("24_000 requests/day", 24_000);
 const SMALL: (&str, usize) = ("4_800 requests/day", 4_800);
 /// More jobs than the budget has room for, so that every home has enough of them.
-const MORE: f64 = 1.6;
+const MORE: (usize, usize) = (8, 5);
 /// What one kill may waste, as a part of the budget.
 const WASTE: f64 = 0.01;
 /// Nothing more is sent when nothing was sent for so long.
@@ -33,7 +33,7 @@ fn a_day_budget_outlives_every_kill() {
     let world = World::new("day");
     plan::slow_vendors(&world, 40.0);
     let settings = Settings { hook: limit, ..plan::settings(&world) };
-    let count = (budget as f64 * MORE) as usize;
+    let count = budget * MORE.0 / MORE.1;
     let jobs: Vec<_> = world.jobs(300, Mix::only(Lane::Transactional, Shape::Webhook)).take(count).collect();
     kafka::enqueue(&world, &jobs, |_| None);
     let audit = world.audit();

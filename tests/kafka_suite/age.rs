@@ -4,8 +4,6 @@
 //! Why: after a long outage nobody wants yesterday's mail; and nobody may lose one that still had time.
 //! Must not know: when ages are looked at.
 
-use std::time::Duration;
-
 use peakpost::job::Lane;
 use peakpost::sim::load::{Expect, Generated, Mix, Shape};
 

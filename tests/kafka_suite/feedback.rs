@@ -233,14 +233,9 @@ fn hooks(id: &str) -> Vec<u8> {
     format!(r#"[{{"id":"{id}","event":"delivered","to":"token","channel":"push","at":{}}}]"#, now_s()).into_bytes()
 }
 
-/// Everything that a stranger may send has the same answer, changes nothing, and is counted.
-#[test]
-fn strangers_change_nothing_and_learn_nothing() {
-    let world = World::new("feedback-forged");
-    let (signer, other) =
-        (signer(&world), Signer::new("other", "whsec_b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXI=").unwrap());
-    let daemon = Daemon::ready(&world, "daemon", &settings(&world, &signer));
-    let at = daemon.feedback();
+/// Why each is wrong, how and where it is posted, as what it is counted, and the request.
+fn strange(signer: &Signer) -> Vec<(&'static str, &'static str, &'static str, &'static str, Signed)> {
+    let other = Signer::new("other", "whsec_b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXI=").unwrap();
     let day = 86_400;
     let altered = |signed: Signed, from: &str, to: &str| {
         let body = String::from_utf8(signed.body).unwrap().replace(from, to).into_bytes();
@@ -252,7 +247,7 @@ fn strangers_change_nothing_and_learn_nothing() {
     };
     let form = b"MessageSid=SM1&MessageStatus=delivered&To=%2B15550100".to_vec();
     let old = now_s() - 2 * day;
-    let table: Vec<(&str, &str, &str, &str, Signed)> = vec![
+    vec![
         ("another key", "POST", "mail", "forged", other.sendgrid(now_s(), mails(0..3))),
         ("another key", "POST", "hook", "forged", other.webhook(now_s(), hooks("x"))),
         ("another token", "POST", "sms", "forged", other.twilio(CALLBACK, form.clone())),
@@ -287,8 +282,17 @@ fn strangers_change_nothing_and_learn_nothing() {
         ("too large", "POST", "mail", "too_large", signer.sendgrid(now_s(), vec![b' '; (1 << 20) + 1])),
         ("nobody of that name", "POST", "mails", "unknown", signer.sendgrid(now_s(), mails(0..3))),
         ("not posted", "PUT", "mail", "unknown", signer.sendgrid(now_s(), mails(0..3))),
-    ];
-    let answers: BTreeSet<String> = table
+    ]
+}
+
+/// Everything that a stranger may send has the same answer, changes nothing, and is counted.
+#[test]
+fn strangers_change_nothing_and_learn_nothing() {
+    let world = World::new("feedback-forged");
+    let signer = signer(&world);
+    let daemon = Daemon::ready(&world, "daemon", &settings(&world, &signer));
+    let at = daemon.feedback();
+    let answers: BTreeSet<String> = strange(&signer)
         .iter()
         .map(|(why, method, path, result, signed)| {
             let (provider, label) = (path.split('?').next().unwrap(), format!("result=\"{result}\""));
@@ -336,13 +340,13 @@ fn answers_come_in_time() {
             (0..rate * seconds).map(|n| signer.sendgrid(now_s(), mails(n * BATCH..(n + 1) * BATCH))).collect();
         let (at, cpu) = (daemon.feedback(), daemon.cpu());
         let answers = world.block_on(post_at(at, requests, Duration::from_secs(1) / u32::try_from(rate).unwrap()));
-        let cpu = daemon.cpu() - cpu;
+        let cpu = daemon.cpu().saturating_sub(cpu);
         let mut took: Vec<Duration> = answers.iter().copied().flatten().collect();
         // A machine that stands still for a moment has more requests at a time than are allowed.
         in_time(took.len() == answers.len(), || format!("{} requests were answered 503", answers.len() - took.len()));
         took.sort_unstable();
-        let of = |part: f64| took[((took.len() - 1) as f64 * part).round() as usize];
-        let (p50, p99, most) = (of(0.5), of(0.99), of(1.0));
+        let of = |percent: usize| took[(took.len() - 1) * percent / 100];
+        let (p50, p99, most) = (of(50), of(99), of(100));
         println!(
             "   {rate} requests of {BATCH} events a second for {seconds} s: 2xx p50 {p50:?}, p99 {p99:?}, most {most:?}; \
              {:.2} cores",

@@ -40,7 +40,7 @@ fn unknown_is_found() {
         let limit = Some(Limit { count: TRUE, window_ms: 1_000, unit: Unit::Messages });
         world.vendors.set_behaviour(vendor, Behaviour { limit, latency, ..Behaviour::default() }).unwrap();
     }
-    let each = (learn + measure + 5) as usize * TRUE as usize;
+    let each = usize::try_from((learn + measure + 5) * u64::from(TRUE)).unwrap();
     let (mut jobs, mut skip): (Vec<Generated>, usize) = (Vec::new(), 0);
     for (_, _, shape) in vendors {
         jobs.extend(world.jobs(121, Mix::only(Lane::Marketing, shape)).skip(skip).take(each));
