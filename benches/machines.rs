@@ -12,9 +12,13 @@ use std::time::{Duration, Instant};
 use peakpost::gate::{Ask, Config, Flow, Gate, Say, Scoped};
 use peakpost::job::receipt::{End, Why};
 use peakpost::job::source::Layout;
-use peakpost::job::{Lane, Source, Wall, parse};
+use peakpost::job::{Channel, Lane, Source, Wall, parse};
 use peakpost::lane::{Fit, Queue};
 use peakpost::ledger::Ledger;
+use peakpost::outcome::Cause;
+use peakpost::recipient::address::{Hashed, Keyer};
+use peakpost::recipient::suppression::{Key, Scope, reason};
+use peakpost::recipient::{Recipients, table::Table};
 use peakpost::sim::load::{Generator, Mix, Targets};
 
 /// Messages per round.
@@ -34,6 +38,7 @@ fn main() {
     show("lane push, take 1000", lane);
     show("gate ask, grant 1", || gate(1));
     show("gate ask, grant 1000", || gate(1000));
+    suppressions();
 }
 
 fn show(name: &str, mut round: impl FnMut()) {
@@ -119,4 +124,53 @@ fn gate(messages: u32) {
             }
         }
     }
+}
+
+/// As many as a large sender has after years.
+const SUPPRESSED: u64 = 10_000_000;
+
+/// Fills a table as the daemon does at its start, from records as they lie in the topic, and asks it.
+fn suppressions() {
+    let Ok(keyer) = Keyer::new(b"a key of at least sixteen bytes") else { return };
+    let recipients = Recipients::new(keyer, Duration::from_secs(5), Instant::now());
+    // The top of a hash is what is looked at: a multiplication spreads it.
+    let hash = |n: u64| Hashed(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).rotate_left(64).to_be_bytes());
+    let value = br#"{"reason":"hard_bounce","by":"sendgrid-main","at_ms":1795770000000}"#;
+    let (before, began) = (resident(), Instant::now());
+    let key = |n| Key { channel: Channel::Email, tenant: None, scope: Scope::All, recipient: hash(n) };
+    for n in 0..SUPPRESSED {
+        recipients.table().set(&key(n), Some(Cause::HardBounce));
+    }
+    let (took, grown) = (began.elapsed(), resident().saturating_sub(before));
+    let each = took.as_nanos() as f64 / SUPPRESSED as f64;
+    println!("{SUPPRESSED} suppressions: {grown} MiB, filled in {took:.1?} ({each:.0} ns each)");
+    let records: Vec<Vec<u8>> = (0..N as u64).map(|n| key(n).to_bytes()).collect();
+    show("suppression read, set", || {
+        for record in &records {
+            if let Ok(key) = Key::parse(record) {
+                recipients.table().set(&key, Some(reason(value)));
+            }
+        }
+    });
+    let to: Vec<String> = (0..N).map(|n| format!("customer-{n}@example.com")).collect();
+    show("suppressed? by address", || {
+        for to in &to {
+            black_box(recipients.suppressed(Channel::Email, "shop-eu", Lane::Marketing, to));
+        }
+    });
+    // Far apart, so that each is a walk to memory.
+    let apart = |n: u64| hash(n.wrapping_mul(7_919) % SUPPRESSED);
+    let find = |table: &Table, n| table.find(apart(n), "shop-eu", Lane::Marketing);
+    show("suppressed? by hash, yes", || {
+        for n in 0..N as u64 {
+            black_box(find(recipients.table(), n));
+        }
+    });
+}
+
+/// Memory in use, in MiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) / 1024
 }

@@ -5,7 +5,10 @@
 
 pub mod dead;
 pub mod explain;
+mod followers;
 pub mod limits;
+pub mod release;
+pub mod suppress;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,20 +18,19 @@ use crate::config::{Config, Fixed};
 use crate::console::{Console, View};
 use crate::dispatch::{self, GateHandle, PermitLog};
 use crate::feedback::{self, Door, Listening};
-use crate::intake::control::{self, Following};
 use crate::intake::{self, Drained, Intake, Links, Status};
 use crate::job::Home;
 use crate::ledger::ownership::Ownership;
 use crate::observe::{Clock, Metrics};
 use crate::provider::wire::Wire;
+use crate::recipient::address::Keyer;
 use crate::settle::{self, Settling};
+use followers::Followers;
 
 /// How often a drain says what it still waits for.
 const STILL_WAITING: Duration = Duration::from_secs(2);
 /// Added to the drain for the last commit and for leaving the group.
 const LEAVE: Duration = Duration::from_secs(5);
-/// Orders of other instances on their way to the gates.
-const ORDERS: usize = 1024;
 
 /// Why the daemon did not start or went on no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub struct Daemon {
     pub metrics: Metrics,
     intake: Intake,
     listening: Option<Listening>,
-    control: Following,
+    followers: Followers,
     dispatch: tokio::task::JoinSet<()>,
     settling: std::thread::JoinHandle<Result<(), String>>,
     console: tokio::task::JoinHandle<()>,
@@ -88,19 +90,18 @@ impl Daemon {
                 "no providers are configured: nothing could be sent; hint: add a [[providers]] and a [[routes]] block";
             return Err(Failure::Misconfigured(hint.to_owned()));
         }
+        let keyer = config.suppressions.keyer.clone().map_err(Failure::Misconfigured)?;
         let homes = verified(&config).await?;
         let clock = Clock::default();
         let metrics = Metrics::new().map_err(|e| Failure::Broken(format!("metrics: {e}")))?;
         let ownership = Arc::new(Ownership::new(homes, clock.mono()));
         let console = Console::bind(config.ops).await.map_err(Failure::Misconfigured)?;
         let ops = console.addr().map_err(Failure::Broken)?;
-        let listening = listen(&mut config, &metrics, &clock).await?;
-        let (drain, fixed) = (config.intake.drain, config.fixed);
+        let listening = listen(&mut config, &keyer, &metrics, &clock).await?;
+        let (drain, fixed) = (config.intake.drain, config.fixed.clone());
         let instance = format!("{:016x}", extras.seed);
-        let (orders_tx, orders) = tokio::sync::mpsc::channel(ORDERS);
-        // A stop that is in force must be known before anything is sent.
-        let control = control::follow(&config.intake, homes, orders_tx, clock.clone()).await;
-        let control = control.map_err(Failure::Unavailable)?;
+        let (followers, known) = Followers::start(&config, keyer, homes, &metrics, &clock).await?;
+        let recipients = Arc::clone(&known.recipients);
         let (mut settle_thread, mut line) = (None, None);
         let intake = intake::start(config.intake.clone(), |intake_thread| {
             let (back_tx, back) = settle::back_channel();
@@ -117,12 +118,14 @@ impl Daemon {
                 providers,
                 homes,
                 opened: keeps_budgets.then_some(opened),
-                control: orders,
+                control: known.orders,
                 instance: instance.clone(),
                 rules: config.rules,
                 shards: config.shards,
                 seed: extras.seed,
                 ownership: Arc::clone(&ownership),
+                reputation: known.reputation,
+                recipients: known.recipients,
                 settler,
                 metrics: metrics.clone(),
                 clock: clock.clone(),
@@ -142,10 +145,11 @@ impl Daemon {
         let (Some(settling), Some((dispatch, gates))) = (settle_thread, line) else {
             return Err(Failure::Broken("the daemon was not built to the end".to_owned()));
         };
-        let view = View { status: intake.status.clone(), metrics: metrics.clone(), gates: gates.clone() };
+        let view =
+            View { status: intake.status.clone(), recipients, clock, metrics: metrics.clone(), gates: gates.clone() };
         let console = tokio::spawn(console.serve(view));
         tracing::info!(target: "peakpost::app", %ops, homes, shards = config.shards, instance, "running");
-        Ok(Self { ops, metrics, intake, listening, control, dispatch, settling, console, drain, gates, fixed })
+        Ok(Self { ops, metrics, intake, listening, followers, dispatch, settling, console, drain, gates, fixed })
     }
 
     /// Takes over what of another configuration can be changed while it runs: limits, concurrency, weights, warm-up.
@@ -188,11 +192,15 @@ impl Daemon {
                     return Failure::Broken(why);
                 }
                 _ = look.tick() => {
-                    let threads = [self.intake.thread.is_finished(), self.control.is_finished(), self.settling.is_finished()];
+                    let ended = [
+                        self.intake.thread.is_finished(),
+                        self.followers.any_finished(),
+                        self.settling.is_finished(),
+                    ];
                     if self.listening.as_ref().is_some_and(Listening::is_finished) {
                         return Failure::Broken("the feedback listener has ended; see the log".to_owned());
                     }
-                    if threads.contains(&true) {
+                    if ended.contains(&true) {
                         return Failure::Broken("a thread of the line has ended; see the log".to_owned());
                     }
                 }
@@ -235,9 +243,9 @@ impl Daemon {
         tracing::info!(target: "peakpost::app", left = drained.left, committed = drained.committed, "intake has left the group");
         let rest = async {
             // The tasks of the line end after the last of those who give them work.
-            let unheard = tokio::task::spawn_blocking(move || self.control.stop()).await;
+            let unheard = tokio::task::spawn_blocking(move || self.followers.stop()).await;
             if let Err(e) = unheard {
-                tracing::error!(target: "peakpost::app", error = %e, "the reader of orders was not ended");
+                tracing::error!(target: "peakpost::app", error = %e, "who follows orders, counts and suppressions was not ended");
             }
             while let Some(ended) = self.dispatch.join_next().await {
                 if let Err(e) = ended {
@@ -263,8 +271,13 @@ impl Daemon {
 }
 
 /// Listens to vendors where the configuration says so.
-async fn listen(config: &mut Config, metrics: &Metrics, clock: &Clock) -> Result<Option<Listening>, Failure> {
-    let (Some(of), Some(keyer)) = (&config.feedback, &config.keyer) else { return Ok(None) };
+async fn listen(
+    config: &mut Config,
+    keyer: &Keyer,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> Result<Option<Listening>, Failure> {
+    let Some(of) = &config.feedback else { return Ok(None) };
     let listener = feedback::Listener::bind(of.listen).await.map_err(Failure::Misconfigured)?;
     let addr = listener.addr().map_err(Failure::Broken)?;
     let ears = config.providers.iter_mut().filter_map(|p| Some((p.name.clone(), p.ear.take()?)));

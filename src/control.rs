@@ -94,3 +94,57 @@ impl Order {
         Some(Duration::from_millis(ms).min(STOP_MAX) + CLOCKS_APART)
     }
 }
+
+/// The first part of a release's key.
+const RELEASE: &str = "release";
+
+/// An operator lifts what holds a stream back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Which stream, as it is written in logs: `tenant/channel/lane/provider/mailbox`.
+    pub stream: Box<str>,
+    /// What was sent before this time holds nothing back any more.
+    pub at: Wall,
+    /// Who gave it.
+    pub by: Box<str>,
+    /// In words, for people.
+    pub why: Box<str>,
+}
+
+/// What is written under a release's key.
+#[derive(Serialize, Deserialize)]
+struct Released<'a> {
+    at_ms: i64,
+    #[serde(borrow, default)]
+    by: Cow<'a, str>,
+    #[serde(borrow, default)]
+    why: Cow<'a, str>,
+}
+
+impl Release {
+    /// What it governs: `release/<stream>`.
+    #[must_use]
+    pub fn key(&self) -> Vec<u8> {
+        format!("{RELEASE}/{}", self.stream).into_bytes()
+    }
+
+    /// What it says, in JSON.
+    #[must_use]
+    pub fn value(&self) -> Vec<u8> {
+        let value = Released { at_ms: self.at.0, by: (&*self.by).into(), why: (&*self.why).into() };
+        // A number and two texts can always be written.
+        serde_json::to_vec(&value).unwrap_or_default()
+    }
+
+    /// Reads a record. `None`: it is something else.
+    ///
+    /// # Errors
+    /// Why it is no release though its key says so.
+    pub fn parse(key: &[u8], value: &[u8]) -> Result<Option<Self>, String> {
+        let key = String::from_utf8_lossy(key);
+        let Some((RELEASE, stream)) = key.split_once('/') else { return Ok(None) };
+        let Released { at_ms, by, why } =
+            serde_json::from_slice(value).map_err(|e| format!("its value cannot be read: {e}"))?;
+        Ok(Some(Self { stream: stream.into(), at: Wall(at_ms), by: by.into(), why: why.into() }))
+    }
+}

@@ -27,17 +27,18 @@
 //! | `route` | Which providers may carry it, the preferred one first. |
 //! | `gate/` | May I send n to this provider now? Limits, concurrency, stops, who waits. |
 //! | `retry/` | After this verdict: again when, or give up why; and whether its provider can bear it. |
+//! | `reputation/` | Whose mail is complained of, and what follows: sums, bounds, verdicts. |
 //! | `recipient/` | What is known of a recipient: who must not be written to. |
 //! | `provider/` | Per vendor, pure: `encode`, `decode`; in `webhook/`, `sendgrid/`, `twilio/`. `wire/` moves the bytes. |
 //! | `settle/` | Makes outcomes durable, then returns the receipt. |
 //! | `intake/` | Owns homes: membership, reading, lease, commits; makes jobs with receipts. |
 //! | `dispatch/` | The only room that knows the order: shard → batch → attempt → settle. |
-//! | `feedback/` | What vendors say later: a public listener that answers once every event is durable. |
+//! | `feedback/` | What vendors say later: a public listener that answers once every event is durable; counted once in the fleet by `workers/`, added up in every instance (`sums/`). |
 //! | `console/` | The ops listener. |
 //! | `config/` | Defaults ◁ file ◁ environment, turned into each room's own `Config`. |
 //! | `app` | Builds the rooms back to front and drains them in flow order. |
 //! | `sim/` | What stands in for the world: embedded broker, `vendor/` simulator (with its own `sendgrid/`), `load/` generator, `demo/`. |
-//! | `cli/` | Arguments, progress, exit codes. |
+//! | `cli/` | Arguments, progress, exit codes; `dead/` and `suppress/` have several commands each. |
 //!
 //! Words: a **home** is partition p of every topic of the line, owned as a whole by one instance. A **receipt**
 //! is the obligation that travels with a job, settled exactly once or abandoned by name. A **permit** is leave
@@ -66,6 +67,7 @@ pub mod outcome;
 pub mod policy;
 pub mod provider;
 pub mod recipient;
+pub mod reputation;
 pub mod retry;
 pub mod route;
 pub mod settle;

@@ -15,7 +15,7 @@ use peakpost::job::{
     Channel, Content, Coordinates, Headers, Incoming, Job, Lane, Malformed, Source, Wall, Way, headers, parse, schema,
 };
 use peakpost::outcome::record::{Place, Record, VERSION};
-use peakpost::outcome::{self, Code, Kind, Reason};
+use peakpost::outcome::{self, Cause, Code, Kind, Reason};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -35,8 +35,8 @@ fn faults() -> [Fault; 21] {
         NotForChannel, BadTrip)
 }
 
-fn codes() -> [Code; 17] {
-    every!(Code: Invalid, BadRecipient, OptedOut, BadSender, TooLarge, RateLimit, QueueFull, Credentials, Account,
+fn codes() -> [Code; 18] {
+    every!(Code: Invalid, BadRecipient, RecipientGone, OptedOut, BadSender, TooLarge, RateLimit, QueueFull, Credentials, Account,
         NotEnabled, Endpoint, ServerError, Timeout, Connection, ForbiddenAddress, Nonsense, Panicked)
 }
 
@@ -51,6 +51,7 @@ fn reasons() -> BTreeSet<&'static str> {
         | Reason::NoConsent
         | Reason::NoUnsubscribe
         | Reason::SenderNotAllowed
+        | Reason::Suppressed(_)
         | Reason::NoRoute
         | Reason::SendAtTooFar
         | Reason::AttemptsExhausted(_)
@@ -58,6 +59,7 @@ fn reasons() -> BTreeSet<&'static str> {
         | Reason::SendAt
         | Reason::ProviderBusy
         | Reason::Carried
+        | Reason::Reputation
         | Reason::KeyBusy
         | Reason::InFlight
         | Reason::Duplicate
@@ -70,12 +72,15 @@ fn reasons() -> BTreeSet<&'static str> {
         Reason::SendAt,
         Reason::ProviderBusy,
         Reason::Carried,
+        Reason::Reputation,
         Reason::KeyBusy,
         Reason::InFlight,
         Reason::Duplicate,
     ]);
     let vendor =
         codes().into_iter().flat_map(|c| [Reason::AttemptsExhausted(c), Reason::Vendor(c), Reason::MaybeSent(c)]);
+    let suppressed = Cause::ALL.map(Reason::Suppressed);
+    let vendor = vendor.chain(suppressed);
     plain.chain(faults().map(Reason::Contract)).chain(vendor).map(Reason::as_str).collect()
 }
 

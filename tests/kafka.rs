@@ -34,8 +34,12 @@ mod malformed;
 mod order;
 #[path = "kafka_suite/outage.rs"]
 mod outage;
+#[path = "kafka_suite/overtakes.rs"]
+mod overtakes;
 #[path = "kafka_suite/rate.rs"]
 mod rate;
+#[path = "kafka_suite/reputation.rs"]
+mod reputation;
 #[path = "kafka_suite/reset.rs"]
 mod reset;
 #[path = "kafka_suite/send_at.rs"]
@@ -44,6 +48,8 @@ mod send_at;
 mod senders;
 #[path = "kafka_suite/stop.rs"]
 mod stop;
+#[path = "kafka_suite/suppress.rs"]
+mod suppress;
 #[path = "kafka_suite/topics.rs"]
 mod topics;
 #[path = "kafka_suite/twice.rs"]

@@ -11,6 +11,8 @@ mod budget;
 mod carried;
 #[path = "machines/control.rs"]
 mod control;
+#[path = "machines/feed.rs"]
+mod feed;
 #[path = "machines/flows.rs"]
 mod flows;
 #[path = "machines/known.rs"]
@@ -27,12 +29,18 @@ mod ownership;
 mod policy;
 #[path = "machines/receipts.rs"]
 mod receipts;
+#[path = "machines/reputation.rs"]
+mod reputation;
+#[path = "machines/reputation_runs.rs"]
+mod reputation_runs;
 #[path = "machines/retry.rs"]
 mod retry;
 #[path = "machines/route.rs"]
 mod route;
 #[path = "machines/source.rs"]
 mod source;
+#[path = "machines/suppressions.rs"]
+mod suppressions;
 #[path = "machines/usage.rs"]
 mod usage;
 

@@ -31,6 +31,9 @@ fn touched() -> Metrics {
     m.gate_wait.with_label_values(&["mail", "marketing"]).observe(1.0);
     m.gate_stopped.with_label_values(&["mail"]).set(1.0);
     m.control_orders.with_label_values(&["told"]).inc();
+    m.delivery.with_label_values(&["mail", "marketing", "gmail", "delivered"]).inc();
+    m.delivery_time.with_label_values(&["mail", "marketing", "gmail"]).observe(1.0);
+    m.reputation_state.with_label_values(&["acme", "email", "marketing", "mail", "gmail", "block"]).set(1);
     m.feedback_requests.with_label_values(&["mail", "taken"]).inc();
     m.feedback_events.with_label_values(&["mail", "delivered"]).inc();
     m.feedback_repeats.with_label_values(&["mail"]).inc();
@@ -50,6 +53,8 @@ fn touched() -> Metrics {
     m.retry_budget.with_label_values(&["mail", "0"]).set(1.0);
     m.commits.with_label_values(&["ok"]).inc();
     m.lease_remaining.set(1.0);
+    m.suppressions_entries.set(1);
+    m.suppressions_stale.set(1.0);
     m
 }
 
@@ -134,8 +139,8 @@ fn names_follow_the_conventions() {
 #[test]
 fn labels_are_of_a_closed_set() {
     const KNOWN: &[&str] = &[
-        "by", "dir", "factor", "happened", "lane", "limit", "outcome", "provider", "reason", "result", "shard",
-        "source", "state", "to", "unit", "verdict", "version",
+        "by", "channel", "dir", "factor", "happened", "lane", "limit", "mailbox", "outcome", "provider", "reason",
+        "result", "shard", "source", "state", "tenant", "to", "unit", "verdict", "version",
     ];
     for (name, m) in shown(&touched().render()) {
         let unknown: Vec<_> = m.labels.iter().filter(|label| !KNOWN.contains(&label.as_str())).collect();

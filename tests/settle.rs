@@ -10,7 +10,7 @@ use peakpost::job::trip::Trip;
 use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Source, Wall, Way};
 use peakpost::observe::{Clock, Metrics};
 use peakpost::outcome::{Kind, Outcome, Reason};
-use peakpost::settle::{self, Deferral, Settlement, Settling, Subject, WriteAhead};
+use peakpost::settle::{self, Deferral, Settlement, Settling, Subject, Told, WriteAhead};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers as _, Message, OwnedMessage};
 use rdkafka::mocking::MockCluster;
@@ -315,7 +315,7 @@ fn what_others_are_told_lies_where_its_key_says() {
         let keys: Vec<String> = (0..8).map(|n| format!("stop/mail-{n}")).collect();
         let tell = |word: &str| {
             for key in &keys {
-                settling.settler.tell(key.clone().into_bytes(), word.as_bytes().to_vec());
+                settling.settler.tell(Told::Order, key.clone().into_bytes(), word.as_bytes().to_vec());
             }
         };
         tell("first");
@@ -330,17 +330,31 @@ fn what_others_are_told_lies_where_its_key_says() {
     }
 }
 
+/// Whoever is gone is not forgotten because the daemon ends: the next one would write to them again.
+#[test]
+fn a_suppression_is_waited_for() {
+    let cluster = MockCluster::new(1).unwrap();
+    let (settling, _came) = begin(&cluster);
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 2]);
+    settling.settler.tell(Told::Suppression, b"sms/*/all/00".to_vec(), b"{}".to_vec());
+    let Settling { settler, thread } = settling;
+    drop(settler);
+    thread.join().unwrap().unwrap();
+    let found = under(&cluster, &topics().suppressions(), "sms/*/all/00", 1);
+    assert_eq!(found[0].1, b"{}".to_vec(), "it must lie in its own topic when the thread has ended");
+}
+
 /// Orders help others; a topic that takes none must not stop jobs.
 #[test]
 fn what_others_cannot_be_told_stops_nobody() {
     let cluster = MockCluster::new(1).unwrap();
     let (settling, came) = begin(&cluster);
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
-    settling.settler.tell(b"stop/mail".to_vec(), b"refused".to_vec());
+    settling.settler.tell(Told::Order, b"stop/mail".to_vec(), b"refused".to_vec());
     let consumer = reader(&cluster, &topics().control());
     // What is in one request with it is refused as well.
     let taken = (0..50).find_map(|_| {
-        settling.settler.tell(b"stop/mail".to_vec(), b"taken".to_vec());
+        settling.settler.tell(Told::Order, b"stop/mail".to_vec(), b"taken".to_vec());
         Some(consumer.poll(PATIENCE / 50)?.unwrap().detach())
     });
     let taken = taken.expect("one order that was refused must not keep the next ones back");
@@ -376,7 +390,7 @@ fn what_is_written_ahead_does_not_keep_the_daemon_from_ending() {
     assert_eq!(tag(&mut acknowledged), Some(1), "the producer has met its broker");
     cluster.broker_down(1).unwrap();
     settling.settler.write_ahead(ahead(2, &done));
-    settling.settler.tell(b"stop/mail".to_vec(), b"{}".to_vec());
+    settling.settler.tell(Told::Order, b"stop/mail".to_vec(), b"{}".to_vec());
     let Settling { settler, thread } = settling;
     drop((settler, done));
     // The thread's end takes the second one's channel with it.

@@ -106,7 +106,7 @@ fn shares_are_kept() {
     for g in generator(3, Mix::peak()).take(N as usize) {
         let what = match g.expect {
             Expect::Accepted => parse(g.lane, &g.payload, |job| job.unwrap().spec().channel.as_str()),
-            Expect::Refused(reason) => reason,
+            Expect::Refused(reason) | Expect::Suppressed(reason) => reason,
             Expect::Expired => "expired",
             Expect::Dead { .. } => "dead",
         };

@@ -8,8 +8,10 @@ mod demo;
 mod enqueue;
 mod explain;
 mod note;
+mod release;
 mod run;
 mod sim;
+mod suppress;
 mod tools;
 
 use std::path::PathBuf;
@@ -26,7 +28,7 @@ Exit codes:
   0   done; for `run`: drained and committed
   1   failed or was stopped on the way; a restart goes on where it stopped
   2   the command line was not understood
-  65  the input holds records that are no jobs, or the progress file is about something else
+  65  the input holds no jobs or no suppressions, or the progress file is about something else
   69  the brokers do not answer; for `explain`: the daemon does not
   75  `run`: the drain's time was over with jobs still at a provider; they will be sent again
   78  the configuration or the topics are wrong";
@@ -100,10 +102,22 @@ enum Command {
         #[command(flatten)]
         question: explain::Question,
     },
+    /// Let a stream go again that was blocked because of complaints, bounces or unsubscribes
+    ///
+    /// It comes back by the ramp. What is sent from then on is judged anew.
+    Release {
+        #[command(flatten)]
+        what: release::What,
+    },
     /// Look at what could not be sent, and send it again
     Dead {
         #[command(subcommand)]
         action: dead::DeadAction,
+    },
+    /// Say who must not be written to, take it back, look it up
+    Suppress {
+        #[command(subcommand)]
+        action: suppress::SuppressAction,
     },
     /// Parts of the simulated world, for tests and rehearsals
     Sim {
@@ -216,7 +230,9 @@ pub fn main() -> ExitCode {
         Command::Topics { action: TopicsAction::Create { config } } => tools::topics_create(config.config.as_deref()),
         Command::Enqueue { file, lane, config } => enqueue::enqueue(&file, lane, config.config.as_deref()),
         Command::Explain { question } => explain::explain(&question),
+        Command::Release { what } => release::release(&what),
         Command::Dead { action } => dead::dead(action),
+        Command::Suppress { action } => suppress::suppress(action),
         Command::Sim { part } => sim::sim(part),
     };
     match done {

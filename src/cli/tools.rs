@@ -25,6 +25,7 @@ pub(super) fn schema(what: Schema) {
 #[expect(clippy::print_stdout, reason = "the command's result")]
 pub(super) fn check(file: Option<&Path>, topics: bool) -> Result<ExitCode, Stop> {
     let config = load(file)?;
+    config.suppressions.keyer.as_ref().map_err(|fault| Stop::new(78, fault))?;
     print!("{}", describe(&config));
     if topics {
         let report = runtime()?.block_on(config.topics.verify(config.embedded)).map_err(|e| Stop::new(69, e))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::fixed::Fixed;
 use super::raw::{Provider, Raw, Route};
-use super::{Config, Faults, ProviderConfig, feedback, limits, provider, quantity};
+use super::{Config, Faults, ProviderConfig, feedback, limits, provider, quantity, reputation};
 use crate::intake::topics::Plan;
 use crate::intake::{self, FirstStart};
 use crate::job::source::Tiers;
@@ -16,6 +16,7 @@ use crate::job::topic::Topics;
 use crate::job::{Channel, Lane};
 use crate::observe::logs;
 use crate::provider::secret::Secret;
+use crate::recipient::{self, address::Keyer};
 use crate::route::{self, Routes};
 use crate::{dispatch, policy, retry, settle};
 
@@ -66,6 +67,7 @@ pub(super) fn build(raw: Raw, fixed: Fixed) -> Result<Config, Faults> {
     });
     c.must((1..=10_000).contains(&raw.topics.partitions), || "topics.partitions must be 1 to 10000".to_owned());
     let linger = c.duration("settle.linger", &raw.settle.linger);
+    let suppressions = suppressions(&mut c, &raw, &client, &names);
     let settle = settle::Config { client, topics: names, linger, queue_max: 500_000 };
     let ops = c.or(
         raw.ops.listen.parse().map_err(|e| format!("ops.listen = \"{}\": {e}; hint: `127.0.0.1:9464`", raw.ops.listen)),
@@ -85,17 +87,19 @@ pub(super) fn build(raw: Raw, fixed: Fixed) -> Result<Config, Faults> {
     for (id, provider) in providers.iter_mut().enumerate() {
         provider.gate.elsewhere = rules.routes.has_another(id);
     }
-    let (keyer, mailboxes) = (feedback::keyer(&mut c, &raw), feedback::mailboxes(&mut c, &raw));
+    let mailboxes = feedback::mailboxes(&mut c, &raw);
     let feedback = feedback::listener(&mut c, &raw, &intake);
+    let counts = reputation::counts(&mut c, &raw, &intake);
     let config = Config {
         topics,
         intake,
         settle,
+        suppressions,
         providers,
         rules,
         shards: shards(&raw),
         feedback,
-        keyer,
+        counts,
         mailboxes,
         ops,
         log: logs::Config { format, filter: raw.log.filter },
@@ -182,6 +186,22 @@ fn intake(c: &mut Collected, raw: &Raw, client: &[(String, String)], topics: &To
         duplicate_window: raw.intake.duplicate_window,
         restore_depth: i64::try_from(raw.intake.restore_depth).unwrap_or(i64::MAX),
         memory_bytes: c.or(quantity::bytes("intake.memory", &raw.intake.memory), 1 << 20),
+    }
+}
+
+/// A missing key is a fault only for who hashes recipients: topics are made without it.
+fn suppressions(c: &mut Collected, raw: &Raw, client: &[(String, String)], topics: &Topics) -> recipient::Config {
+    let max_stale = c.duration("suppressions.max_stale", &raw.suppressions.max_stale);
+    let sensible = Duration::from_secs(1)..=Duration::from_secs(60);
+    c.must(sensible.contains(&max_stale), || "suppressions.max_stale must be 1s to 1m".to_owned());
+    let keyer = Secret::resolve(&raw.suppressions.key).and_then(|key| Keyer::new(key.expose().as_bytes()));
+    let hint = "hint: `openssl rand -base64 32` makes one; keep it, with another no suppression is known";
+    recipient::Config {
+        client: client.to_vec(),
+        group: raw.kafka.group.clone(),
+        topic: topics.suppressions(),
+        keyer: keyer.map_err(|e| format!("suppressions.key: {e}; {hint}")),
+        max_stale,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The feedback listener, who may speak for each provider, the recipients' key, the table of mailbox providers.
+//! The feedback listener, who may speak for each provider, the table of mailbox providers.
 //!
 //! Why: whether a vendor can be heard at all is said at start, not by its silence.
 //! Must not know: what becomes of an event.
@@ -12,7 +12,6 @@ use super::quantity;
 use super::raw::{self, Provider, Raw};
 use crate::provider::Ear;
 use crate::provider::secret::Secret;
-use crate::recipient::address::Keyer;
 use crate::recipient::mailbox::Mailboxes;
 
 pub(super) fn listener(
@@ -32,11 +31,6 @@ pub(super) fn listener(
     let seconds = Duration::from_secs(1)..=Duration::from_secs(60);
     c.must(seconds.contains(&read_timeout), || "feedback.read_timeout must be 1s to 1m".to_owned());
     let listen = listen?;
-    c.must(raw.suppressions.key.is_some(), || {
-        "suppressions.key is missing: events are kept with a keyed hash of their recipient; hint: \
-         `key = \"env:PEAKPOST_RECIPIENT_KEY\"`, and a key from `openssl rand -base64 32`"
-            .to_owned()
-    });
     let listen: Result<SocketAddr, _> = listen.parse();
     let listen = listen.map_err(|e| format!("feedback.listen: {e}; hint: `127.0.0.1:9465`"));
     Some(crate::feedback::Config {
@@ -47,12 +41,6 @@ pub(super) fn listener(
         client: intake.client.clone(),
         topic: intake.topics.events(),
     })
-}
-
-pub(super) fn keyer(c: &mut Collected, raw: &Raw) -> Option<Keyer> {
-    let secret = Secret::resolve(raw.suppressions.key.as_deref()?);
-    let keyer = secret.and_then(|secret| Keyer::new(secret.expose().as_bytes()));
-    keyer.map_err(|fault| c.0.push(format!("suppressions.key: {fault}"))).ok()
 }
 
 pub(super) fn mailboxes(c: &mut Collected, raw: &Raw) -> Mailboxes {

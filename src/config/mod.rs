@@ -11,6 +11,7 @@ mod limits;
 mod provider;
 mod quantity;
 mod raw;
+mod reputation;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,9 +26,8 @@ use crate::observe::logs;
 use crate::provider::Ear;
 use crate::provider::Kind;
 use crate::provider::wire::WireConfig;
-use crate::recipient::address::Keyer;
 use crate::recipient::mailbox::Mailboxes;
-use crate::{dispatch, gate, intake, settle};
+use crate::{dispatch, gate, intake, recipient, settle};
 
 /// The commented defaults: the file at the top of the repository, compiled in.
 pub const DEFAULTS: &str = include_str!("../../config.toml");
@@ -45,6 +45,8 @@ pub struct Config {
     pub intake: intake::Config,
     /// Writing outcomes.
     pub settle: settle::Config,
+    /// Who must not be written to.
+    pub suppressions: recipient::Config,
     /// Providers, in the order of their ids.
     pub providers: Vec<ProviderConfig>,
     /// Rules, routes, retries.
@@ -53,8 +55,8 @@ pub struct Config {
     pub shards: usize,
     /// The listener for what vendors say later; `None`: nobody listens.
     pub feedback: Option<crate::feedback::Config>,
-    /// Hides recipients; needed by whoever keeps anything about them.
-    pub keyer: Option<Keyer>,
+    /// Counting what vendors say later.
+    pub counts: crate::feedback::CountConfig,
     /// Names mailbox providers.
     pub mailboxes: Mailboxes,
     /// The ops listener.

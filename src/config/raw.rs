@@ -17,14 +17,15 @@ pub(super) struct Raw {
     pub(super) intake: Intake,
     pub(super) delay: Delay,
     pub(super) settle: Settle,
+    pub(super) suppressions: Suppressions,
     pub(super) dispatch: Dispatch,
     pub(super) lanes: Lanes,
     pub(super) policy: Policy,
     pub(super) tenants: BTreeMap<String, Tenant>,
     pub(super) retry: Retry,
     pub(super) feedback: Feedback,
-    pub(super) suppressions: Suppressions,
     pub(super) mailboxes: BTreeMap<String, Vec<String>>,
+    pub(super) reputation: Reputation,
     pub(super) ops: Ops,
     pub(super) log: Log,
     #[serde(default)]
@@ -80,6 +81,13 @@ pub(super) struct Delay {
 #[serde(deny_unknown_fields)]
 pub(super) struct Settle {
     pub(super) linger: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Suppressions {
+    pub(super) key: String,
+    pub(super) max_stale: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,8 +155,22 @@ pub(super) struct Feedback {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Suppressions {
-    pub(super) key: Option<String>,
+pub(super) struct Reputation {
+    pub(super) window: String,
+    pub(super) cool_down: String,
+    pub(super) ramp_step: String,
+    pub(super) complaints: Signal,
+    pub(super) severe: f64,
+    pub(super) hard_bounces: Signal,
+    pub(super) unsubscribes: Signal,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Signal {
+    pub(super) warn: f64,
+    pub(super) block: f64,
+    pub(super) least: u32,
 }
 
 #[derive(Debug, Deserialize)]

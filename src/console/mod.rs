@@ -17,7 +17,8 @@ use tokio::sync::watch;
 
 use crate::dispatch::GateHandle;
 use crate::intake::Status;
-use crate::observe::Metrics;
+use crate::observe::{Clock, Metrics};
+use crate::recipient::Recipients;
 
 pub use explain::Explained;
 
@@ -26,6 +27,10 @@ pub use explain::Explained;
 pub struct View {
     /// How intake is doing.
     pub status: watch::Receiver<Status>,
+    /// Who must not be written to, and whether that is known.
+    pub recipients: Arc<Recipients>,
+    /// The time.
+    pub clock: Clock,
     /// Every metric.
     pub metrics: Metrics,
     /// Every provider's gate, to be asked what binds.
@@ -84,7 +89,8 @@ async fn livez(State(view): State<Arc<View>>) -> Response {
     }
 }
 
-/// Ready when the group has given us our homes, we may send for them, and nothing is stopped or draining.
+/// Ready when the group has given us our homes, we may send for them and know to whom not, and nothing is stopped or
+/// draining.
 async fn readyz(State(view): State<Arc<View>>) -> Response {
     let status = view.status.borrow().clone();
     let mut faults: Vec<String> =
@@ -98,6 +104,7 @@ async fn readyz(State(view): State<Arc<View>>) -> Response {
             "the lease has run out: no commit was acknowledged in time; is the group's coordinator up?".to_owned(),
         );
     }
+    faults.extend(view.recipients.fault(view.clock.mono()));
     if status.opening > 0 {
         faults.push(format!("{} homes are being opened", status.opening));
     }

@@ -113,7 +113,14 @@ impl Shard {
     }
 
     /// Puts a job into the tier nearest to a wait, at least the first.
-    fn defer_for(&mut self, job: Job, wait: Duration, reason: Reason, provider: Option<ProviderId>, now: Now) {
+    pub(super) fn defer_for(
+        &mut self,
+        job: Job,
+        wait: Duration,
+        reason: Reason,
+        provider: Option<ProviderId>,
+        now: Now,
+    ) {
         let deferral = self.tier(&job, wait, now);
         self.defer(job, deferral, reason, provider, now);
     }

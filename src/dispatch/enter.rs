@@ -27,21 +27,35 @@ const FAILOVER_QUIET: Duration = Duration::from_secs(60);
 const SPILL_QUIET: Duration = Duration::from_secs(600);
 
 impl Shard {
-    /// A job arrives: rules, route, queue.
+    /// A job arrives: rules, suppressions, route, reputation, queue.
     pub(super) fn enter(&mut self, job: Job, now: Now) {
         match self.ctx.rules.policy.decide(job.spec(), job.lane, job.enqueued, now.wall) {
             Decision::Drop(kind, reason) => self.settle(job, Outcome::plain(kind, reason), None, now),
             Decision::Wait(at) => self.wait_for(job, at, now),
-            Decision::Send => match choose(&self.ctx, &job, now) {
-                Some(Choice { provider, instead_of, .. }) => {
-                    if let Some((from, by)) = instead_of {
-                        self.note_detour(from, provider, by, now);
-                    }
-                    self.join(provider, job, now);
-                }
-                None => self.settle(job, Outcome::plain(Kind::Dead, Reason::NoRoute), None, now),
-            },
+            Decision::Send => self.find_provider(job, now),
         }
+    }
+
+    /// A job may be sent: to nobody who is suppressed, for no stream that is blocked, and by whom.
+    fn find_provider(&mut self, job: Job, now: Now) {
+        // While the table is not whole, the last look decides.
+        let known = self.ctx.recipients.open(now.mono);
+        if let Some(outcome) = known.then(|| self.suppressed(&job)).flatten() {
+            return self.settle(job, outcome, None, now);
+        }
+        let Some(Choice { provider, instead_of, .. }) = choose(&self.ctx, &job, now) else {
+            return self.settle(job, Outcome::plain(Kind::Dead, Reason::NoRoute), None, now);
+        };
+        // Whose stream is blocked at its own provider is not carried by another.
+        let own = instead_of.map_or(provider, |(own, _)| own);
+        let blocked = |of| self.ctx.blocked(of, &job, now);
+        if let Some(at) = blocked(own).or_else(|| blocked(provider)) {
+            return self.wait_for_reputation(job, own, at, now);
+        }
+        if let Some((from, by)) = instead_of {
+            self.note_detour(from, provider, by, now);
+        }
+        self.join(provider, job, now);
     }
 
     /// A job's provider is known: it queues here, or goes to the home that carries it.
@@ -218,7 +232,7 @@ fn choose(ctx: &Context, job: &Job, now: Now) -> Option<Choice> {
 }
 
 /// The same on every attempt, and on every instance of the same build: another may hash otherwise.
-fn key_of(job: &Job) -> u64 {
+pub(super) fn key_of(job: &Job) -> u64 {
     let mut key = DefaultHasher::new();
     (&*job.spec().tenant, &*job.spec().id).hash(&mut key);
     key.finish()

@@ -1,7 +1,7 @@
 //! The only room that knows the order: shard loop → batch → attempt → settle.
 //!
 //! Why: every other room answers one question; here the questions are asked in the one order that is safe:
-//! rules, route, queue, permit, redeem (ownership, lease, stops, expiry), encode, send, decode, retry or settle.
+//! rules, route, queue, permit, redeem (ownership, lease, suppressions, stops, expiry), encode, send, decode, retry or settle.
 //! Must not know: Kafka, vendors' formats, how limits are kept.
 
 mod attempt;
@@ -11,7 +11,9 @@ mod desk;
 mod enter;
 mod gatekeeper;
 mod line;
+mod recipient;
 mod redeem;
+mod reputation;
 mod shard;
 mod split;
 mod stop;
@@ -35,6 +37,7 @@ use crate::observe::{Clock, Metrics};
 use crate::policy;
 use crate::provider::Kind;
 use crate::provider::wire::Wire;
+use crate::recipient::Recipients;
 use crate::retry;
 use crate::route::Routes;
 use crate::settle::Settler;
@@ -42,6 +45,7 @@ use crate::settle::Settler;
 pub use crate::gate::breaker::PROBE_LIFE;
 use desk::Desk;
 pub use gatekeeper::{GateHandle, Granted, PermitLog};
+pub use reputation::Reputation;
 
 /// One provider, ready to be used.
 #[derive(Debug)]
@@ -99,6 +103,10 @@ pub struct Parts {
     pub seed: u64,
     /// Who owns what.
     pub ownership: Arc<Ownership>,
+    /// Who must not be written to.
+    pub recipients: Arc<Recipients>,
+    /// Which streams are blocked.
+    pub reputation: Reputation,
     /// Where outcomes go.
     pub settler: Settler,
     /// What is counted.
@@ -129,6 +137,7 @@ pub const CONCURRENCY_MAX: u32 = 10_000;
 #[must_use]
 pub fn start(parts: Parts) -> Dispatch {
     let Parts { providers, rules, homes, opened, shards, seed, ownership, settler, metrics, clock, .. } = parts;
+    let (recipients, reputation) = (parts.recipients, parts.reputation);
     let instance: Arc<str> = parts.instance.into();
     let now = clock.mono();
     let mut tasks = JoinSet::new();
@@ -185,6 +194,8 @@ pub fn start(parts: Parts) -> Dispatch {
             layout,
             homes,
             ownership: Arc::clone(&ownership),
+            recipients: Arc::clone(&recipients),
+            reputation: reputation.clone(),
             settler: settler.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::shard::{Shard, waiting_since};
+use super::shard::{PAUSE, Shard, waiting_since};
 use super::{Now, attempt};
 use crate::gate::{Flow, Pass, SendPermit};
 use crate::job::receipt::Why;
@@ -20,9 +20,6 @@ use crate::outcome::{Code, Kind, Outcome, Reason, Said};
 use crate::policy::Decision;
 use crate::provider::{MAX_BATCH_BYTES, Request, Unencodable};
 use crate::route::ProviderId;
-
-/// How long a shard asks for nothing after it has found its lease run out.
-const LEASE_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 impl Shard {
     /// Uses a flow's permit as far as it goes; gives back the slots of requests that were not made.
@@ -87,20 +84,28 @@ impl Shard {
     /// The last look at one job. `None`: it was turned away and dealt with.
     fn admit(&mut self, provider: ProviderId, key: u64, job: Job, now: Now) -> Option<Job> {
         match self.ctx.ownership.standing(&job.receipt, now.mono) {
-            Standing::Ours => {}
+            Standing::Ours if self.ctx.recipients.open(now.mono) => {}
             Standing::Gone => {
                 self.abandon(job, Why::Revoked);
                 return None;
             }
-            Standing::LeaseOut => {
-                self.hold_until = Some(now.mono + LEASE_PAUSE);
+            Standing::Ours | Standing::LeaseOut => {
+                self.hold_until = Some(now.mono + PAUSE);
                 self.lines[provider].push(key, waiting_since(&job, now), job);
                 return None;
             }
         }
+        if let Some(outcome) = self.suppressed(&job) {
+            self.settle(job, outcome, None, now);
+            return None;
+        }
         if let Some(until) = self.stopped_recipient(provider, &job, now) {
             let wait = until.saturating_duration_since(now.mono);
             self.wait_again(job, provider, wait, Reason::Again(Code::RateLimit), now);
+            return None;
+        }
+        if let Some(at) = self.ctx.blocked(provider, &job, now) {
+            self.wait_for_reputation(job, provider, at, now);
             return None;
         }
         match self.ctx.rules.policy.recheck(job.spec(), job.lane, job.enqueued, now.wall) {

@@ -18,7 +18,7 @@ use super::attempt::Flight;
 use super::defer::{Crowd, OrderKey};
 use super::gatekeeper::ToGate;
 use super::line::Line;
-use super::{Desk, Now, Rules};
+use super::{Desk, Now, Reputation, Rules};
 use crate::gate::report::By;
 use crate::gate::{Ask, Flow, Pass, REQUESTS_MAX, SendPermit};
 use crate::job::receipt::{Abandoned, Why};
@@ -33,6 +33,7 @@ use crate::observe::{Clock, Metrics};
 use crate::outcome::Outcome;
 use crate::provider::Reply;
 use crate::provider::wire::WireError;
+use crate::recipient::Recipients;
 use crate::route::ProviderId;
 use crate::settle::{Settlement, Settler, Subject};
 
@@ -78,6 +79,8 @@ pub(super) struct Context {
     pub(super) layout: Layout,
     pub(super) homes: Home,
     pub(super) ownership: Arc<Ownership>,
+    pub(super) recipients: Arc<Recipients>,
+    pub(super) reputation: Reputation,
     pub(super) settler: Settler,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
@@ -86,6 +89,8 @@ pub(super) struct Context {
 
 /// Stopped recipients remembered at most; beyond that the oldest stops are forgotten with the next sweep.
 const STOPPED_RECIPIENTS: usize = 10_000;
+/// How long a shard asks for nothing after it has found that it may not send.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// How often depths and ages are shown anew, and stops that are over forgotten.
 const SHOW: Duration = Duration::from_millis(500);
 
@@ -95,7 +100,7 @@ pub(super) struct Shard {
     pub(super) waiting: Waiting<(Option<ProviderId>, Job)>,
     pub(super) flights: Slab<Flight>,
     pub(super) stopped_recipients: HashMap<(ProviderId, String), Instant>,
-    /// The lease has run out: no asks before this.
+    /// The lease has run out, or suppressions are not known: no asks before this.
     pub(super) hold_until: Option<Instant>,
     pub(super) order: Order<OrderKey, Job>,
     /// Jobs whose ordering key is theirs now.
@@ -176,6 +181,7 @@ impl Shard {
                 }
             }
             self.tell_aside(now);
+            self.heed_reputation(now);
             self.make_way(now);
             while let Some(job) = self.ready.pop_front() {
                 self.enter(job, now);
@@ -197,6 +203,9 @@ impl Shard {
 
     /// Asks the gates for every flow of which somebody waits and no ask is out.
     fn ask(&mut self, now: Now) {
+        if !self.ctx.recipients.open(now.mono) {
+            self.hold_until = Some(now.mono + PAUSE);
+        }
         if self.hold_until.is_some_and(|until| until > now.mono) {
             return;
         }
@@ -241,6 +250,7 @@ impl Shard {
     pub(super) fn settle(&mut self, job: Job, outcome: Outcome, provider: Option<ProviderId>, now: Now) {
         if let Some(provider) = provider {
             self.through[provider] += 1;
+            self.tell_of_recipient(&job, &outcome, provider, now);
         }
         self.left(&job);
         self.put(job, outcome, None, provider, now);

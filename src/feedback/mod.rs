@@ -1,20 +1,26 @@
-//! What vendors say later: a public listener that answers once every event is durable.
+//! What vendors say later: a public listener that answers once every event is durable, workers that count it once in the
+//! fleet, and the sums that every instance follows.
 //!
 //! Why: a vendor forgets what was answered with 2xx, so nothing is answered so before Kafka has it; and whoever else finds
-//! the address must neither change anything nor learn anything.
-//! Must not know: what follows from an event, vendors' words (provider).
+//! the address must neither change anything nor learn anything. A complaint is heard by one instance and concerns all of
+//! them; a crash must neither lose it nor count it twice.
+//! Must not know: what follows from a count (reputation), vendors' words (provider), who sends.
 
 mod listener;
 mod publish;
 pub mod recent;
+pub mod sums;
+pub mod workers;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::job::topic::Topics;
 use crate::observe::{Clock, Metrics};
 use crate::provider::Ear;
 use crate::recipient::address::Keyer;
 use crate::recipient::mailbox::Mailboxes;
+use crate::reputation;
 
 pub use listener::{Listener, Listening};
 
@@ -70,4 +76,31 @@ pub struct Links {
     pub metrics: Metrics,
     /// The clock.
     pub clock: Clock,
+}
+
+/// Where what was said lies, and how it is counted.
+#[derive(Clone)]
+pub struct CountConfig {
+    /// librdkafka properties common to every client (brokers, TLS, SASL). Never printed: passwords are in them.
+    pub client: Vec<(String, String)>,
+    /// Topic names.
+    pub topics: Topics,
+    /// The line's consumer group. That of the workers is called so, with `-feedback` behind it.
+    pub group: String,
+    /// Time after which the group gives a silent worker's partitions away.
+    pub session_timeout: Duration,
+    /// Time between heartbeats.
+    pub heartbeat: Duration,
+    /// What counts mean.
+    pub reputation: reputation::Config,
+}
+
+impl std::fmt::Debug for CountConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CountConfig")
+            .field("topics", &self.topics)
+            .field("group", &self.group)
+            .field("reputation", &self.reputation)
+            .finish_non_exhaustive()
+    }
 }

@@ -15,6 +15,8 @@
 //! | `between_deferral` | a deferral has one of its two records |
 //! | `before_commit` | a commit is made up, nothing of it is sent |
 //! | `after_commit` | it was answered, nobody knows yet |
+//! | `before_counts` | some events are counted, nothing of it is published |
+//! | `between_counts` | counts are published, the events' offsets are not committed |
 //! | `inside_revoke` | a home is on its way out |
 //! | `inside_restore` | some of a home's outcomes are read back |
 

@@ -4,12 +4,15 @@
 //! `_total` (Prometheus naming conventions).
 //! Must not know: who counts.
 
-use std::collections::BTreeMap;
+mod kinds;
+mod read;
 
 use prometheus::{
     CounterVec, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    IntGaugeVec, Registry, TextEncoder,
 };
+
+use kinds::{DELIVERY, counter, fcounter, fgauge, gauge, histogram, opts, register};
 
 /// Every metric of the daemon.
 #[derive(Clone, Debug)]
@@ -65,6 +68,12 @@ pub struct Metrics {
     pub gate_stopped: GaugeVec,
     /// Orders between instances.
     pub control_orders: IntCounterVec,
+    /// What vendors said of messages.
+    pub delivery: IntCounterVec,
+    /// Sent to delivered.
+    pub delivery_time: HistogramVec,
+    /// Streams that are not simply well.
+    pub reputation_state: IntGaugeVec,
     /// Requests to the feedback listener.
     pub feedback_requests: IntCounterVec,
     /// Events made durable.
@@ -95,11 +104,11 @@ pub struct Metrics {
     pub lease_remaining: Gauge,
     /// Receipts dropped unsettled.
     pub receipts_dropped: IntGauge,
+    /// Suppressed recipients known here.
+    pub suppressions_entries: IntGauge,
+    /// For how long a suppression may have been missed.
+    pub suppressions_stale: Gauge,
 }
-
-/// Bucket bounds for anything from a fast local call to a vendor's time-out, in seconds.
-const LATENCY: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 
 impl Metrics {
     /// Registers the catalogue.
@@ -265,6 +274,26 @@ impl Metrics {
                 "Time from a feedback request's head to its 2xx: its events are durable.",
                 &["provider"],
             )?,
+            delivery: counter(
+                &r,
+                "delivery_total",
+                "What vendors said of messages, each event once in the whole fleet.",
+                &["provider", "lane", "mailbox", "happened"],
+            )?,
+            delivery_time: register(
+                &r,
+                HistogramVec::new(
+                    HistogramOpts::from(opts("delivery_seconds", "Time from sending a message to its delivery."))
+                        .buckets(DELIVERY.to_vec()),
+                    &["provider", "lane", "mailbox"],
+                )?,
+            )?,
+            reputation_state: gauge(
+                &r,
+                "reputation_state",
+                "1 for the state of a stream that is not simply well: warn, block or ramp; at most 200, the worst first.",
+                &["tenant", "channel", "lane", "provider", "mailbox", "state"],
+            )?,
             vendor_latency: histogram(
                 &r,
                 "vendor_latency_seconds",
@@ -307,40 +336,22 @@ impl Metrics {
                     "Jobs forgotten by a defect since start. Alert on anything but 0.",
                 ))?,
             )?,
+            suppressions_entries: register(
+                &r,
+                IntGauge::with_opts(opts(
+                    "suppressions_entries",
+                    "Suppressed recipients that this instance knows of.",
+                ))?,
+            )?,
+            suppressions_stale: register(
+                &r,
+                Gauge::with_opts(opts(
+                    "suppressions_stale_seconds",
+                    "Time within which a new suppression may not be known here; above suppressions.max_stale nothing is sent.",
+                ))?,
+            )?,
             registry: r,
         })
-    }
-
-    /// One line for each provider that stands still, for people: `sendgrid-main stands still for 8 s`.
-    #[must_use]
-    pub fn stopped_providers(&self) -> String {
-        use prometheus::core::Collector as _;
-        let families = self.gate_stopped.collect();
-        let metrics = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
-        let stopped = metrics.filter(|m| m.get_gauge().get_value() > 0.0).map(|m| {
-            let name = m.get_label().first().map_or("", |label| label.value());
-            let left = m.get_gauge().get_value().ceil();
-            format!("provider {name} stands still for {left} s: see peakpost_attempts_total and the log\n")
-        });
-        stopped.collect::<Vec<_>>().concat()
-    }
-
-    /// Jobs queued for a provider in memory, by lane.
-    #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of jobs in memory")]
-    pub fn backlog(&self, provider: &str) -> BTreeMap<String, u64> {
-        use prometheus::core::Collector as _;
-        let mut lanes = BTreeMap::new();
-        let families = self.lane_depth.collect();
-        for metric in families.iter().flat_map(prometheus::proto::MetricFamily::get_metric) {
-            let label = |name: &str| {
-                metric.get_label().iter().find(|label| label.name() == name).map(prometheus::proto::LabelPair::value)
-            };
-            if let (true, Some(lane)) = (label("provider") == Some(provider), label("lane")) {
-                *lanes.entry(lane.to_owned()).or_default() += metric.get_gauge().get_value().max(0.0) as u64;
-            }
-        }
-        lanes
     }
 
     /// The exposition text (version 0.0.4).
@@ -353,34 +364,4 @@ impl Metrics {
             Err(e) => format!("# metrics cannot be rendered: {e}\n"),
         }
     }
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(name, help).namespace("peakpost")
-}
-
-fn register<M: prometheus::core::Collector + Clone + 'static>(r: &Registry, metric: M) -> prometheus::Result<M> {
-    r.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn counter(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-    register(r, IntCounterVec::new(opts(name, help), labels)?)
-}
-
-fn fcounter(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<CounterVec> {
-    register(r, CounterVec::new(opts(name, help), labels)?)
-}
-
-fn gauge(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-    register(r, IntGaugeVec::new(opts(name, help), labels)?)
-}
-
-fn fgauge(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
-    register(r, GaugeVec::new(opts(name, help), labels)?)
-}
-
-fn histogram(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
-    let opts = HistogramOpts::from(opts(name, help)).buckets(LATENCY.to_vec());
-    register(r, HistogramVec::new(opts, labels)?)
 }

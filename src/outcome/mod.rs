@@ -3,6 +3,7 @@
 //! Why: everything downstream of a vendor's reply, and everything upstream reads, speaks these words.
 //! Must not know: vendors, Kafka, how an outcome is made durable.
 
+pub mod cause;
 pub mod letter;
 pub mod record;
 pub mod schema;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::job::invalid;
 
+pub use cause::Cause;
 pub use scrub::scrub;
 
 /// What one attempt said, for one job.
@@ -126,6 +128,8 @@ pub enum Code {
     Invalid,
     /// The address, number or URL does not exist or cannot be reached.
     BadRecipient,
+    /// The number or device is gone for good, whoever writes to it.
+    RecipientGone,
     /// The vendor holds this recipient as unsubscribed.
     OptedOut,
     /// The sender is not allowed or not able.
@@ -165,6 +169,7 @@ impl Code {
         match self {
             Self::Invalid => "vendor_invalid",
             Self::BadRecipient => "bad_recipient",
+            Self::RecipientGone => "recipient_gone",
             Self::OptedOut => "opted_out",
             Self::BadSender => "bad_sender",
             Self::TooLarge => "vendor_too_large",
@@ -257,6 +262,8 @@ pub enum Reason {
     NoUnsubscribe,
     /// The sender is not allowed for the tenant.
     SenderNotAllowed,
+    /// The recipient is suppressed, for this cause.
+    Suppressed(Cause),
     /// No route carries this channel, tenant and lane.
     NoRoute,
     /// `send_at` is further off than anything is planned.
@@ -267,6 +274,8 @@ pub enum Reason {
     ProviderBusy,
     /// Another home has all of a limit that is too small to be split, and sends it.
     Carried,
+    /// What was heard of its stream's messages is too bad for now.
+    Reputation,
     /// Jobs of its ordering key fill the way for others.
     KeyBusy,
     /// Another record of the same job is in flight.
@@ -295,11 +304,13 @@ impl Reason {
             Self::NoConsent => "no_consent",
             Self::NoUnsubscribe => "no_unsubscribe",
             Self::SenderNotAllowed => "sender_not_allowed",
+            Self::Suppressed(cause) => cause.as_str(),
             Self::NoRoute => "no_route",
             Self::SendAtTooFar => "send_at_too_far",
             Self::SendAt => "send_at",
             Self::ProviderBusy => "provider_busy",
             Self::Carried => "carried",
+            Self::Reputation => "reputation",
             Self::KeyBusy => "key_busy",
             Self::InFlight => "in_flight",
             Self::Duplicate => "duplicate",

@@ -44,7 +44,7 @@ impl Keyer {
     /// When the key is too short to protect anybody.
     pub fn new(key: &[u8]) -> Result<Self, String> {
         match key.len() {
-            0..16 => Err("the recipients' key is shorter than 16 bytes; hint: `openssl rand -base64 32`".to_owned()),
+            0..16 => Err("the recipients' key is shorter than 16 bytes".to_owned()),
             _ => Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, key))),
         }
     }

@@ -194,12 +194,22 @@ impl Subject {
 enum Work {
     Settle(Vec<Settlement>),
     WriteAhead(WriteAhead),
-    Tell(Told),
+    Tell(Telling),
 }
 
-/// What every instance is told: a record of the control topic, opaque here.
+/// What every instance is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// An order; the daemon's end does not wait for it.
+    Order,
+    /// A suppression.
+    Suppression,
+}
+
+/// A record for those who are told; opaque here.
 #[derive(Debug)]
-struct Told {
+struct Telling {
+    told: Told,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -233,9 +243,9 @@ impl Settler {
 
     /// Tells every instance something; later words under the same key stand for earlier ones. Does not wait for the
     /// broker, which is asked until it has taken it, or until the daemon ends.
-    pub fn tell(&self, key: Vec<u8>, value: Vec<u8>) {
+    pub fn tell(&self, told: Told, key: Vec<u8>, value: Vec<u8>) {
         // A thread that has ended belongs to a daemon that sends no more.
-        let _ended = self.to_thread.send(Work::Tell(Told { key, value }));
+        let _ended = self.to_thread.send(Work::Tell(Telling { told, key, value }));
     }
 
     /// Gives receipts back unmet.

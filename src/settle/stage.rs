@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::letter;
 use super::producer::{Delivered, Failure, Producer, Record};
-use super::{Deferral, Links, Parts, Settlement, Subject, Told, Work, WriteAhead};
+use super::{Deferral, Links, Parts, Settlement, Subject, Telling, Told, Work, WriteAhead};
 use crate::job::receipt::{Back, Why};
 use crate::job::topic::Topics;
 use crate::job::{Home, Lane};
@@ -49,7 +49,19 @@ enum Entry {
         before: i64,
     },
     WriteAhead(WriteAhead),
-    Told(Told),
+    Telling(Telling),
+}
+
+impl Entry {
+    /// Whether the daemon's end waits for it: not for what nobody is left to spend, nor for orders, which are a help to
+    /// others and hold nothing up.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Settlement { .. } => true,
+            Self::Telling(telling) => telling.told == Told::Suppression,
+            Self::WriteAhead(_) => false,
+        }
+    }
 }
 
 pub(super) struct Stage {
@@ -58,12 +70,13 @@ pub(super) struct Stage {
     dead: String,
     usage: String,
     control: String,
+    suppressions: String,
     producer: Producer,
     links: Links,
     hops: [Histogram; 2],
     latency: Histogram,
     entries: Slab<Entry>,
-    /// How many of them the daemon's end does not wait for: write-aheads and what others are told.
+    /// How many of them the daemon's end does not wait for.
     unawaited: usize,
     /// Slots whose next record is not with the producer yet.
     backlog: VecDeque<usize>,
@@ -72,8 +85,8 @@ pub(super) struct Stage {
     refused: BTreeSet<(Home, u32)>,
     /// Homes whose write-aheads were refused for good.
     unspendable: BTreeSet<Home>,
-    /// What others are told was refused for good.
-    unheard: bool,
+    /// What was refused for good once.
+    unheard: Vec<Told>,
     outbox: Vec<Back>,
     buffer: Vec<u8>,
 }
@@ -85,6 +98,7 @@ impl Stage {
             dead: topics.dead(),
             usage: topics.usage(),
             control: topics.control(),
+            suppressions: topics.suppressions(),
             topics,
             producer,
             hops: Lane::ALL.map(|lane| links.metrics.hops.with_label_values(&[lane.as_str()])),
@@ -96,15 +110,13 @@ impl Stage {
             again: VecDeque::new(),
             refused: BTreeSet::new(),
             unspendable: BTreeSet::new(),
-            unheard: false,
+            unheard: Vec::new(),
             outbox: Vec::new(),
             buffer: Vec::new(),
         }
     }
 
-    /// Runs until every sender is gone and every settlement is written. What was written ahead is waited for no
-    /// longer then: there is nobody left to spend it. Nor is what others are told: it is a help to them, and holds
-    /// nothing up.
+    /// Runs until every sender is gone and everything is written that is waited for.
     pub(super) fn run(mut self, inbox: &Receiver<Work>) -> Result<(), String> {
         let mut open = true;
         let mut delivered = Vec::new();
@@ -153,14 +165,21 @@ impl Stage {
                     self.backlog.push_back(self.entries.insert(Entry::Settlement { settlement, needs, before: -1 }));
                 }
             }
-            Work::WriteAhead(ahead) => self.accept_unawaited(Entry::WriteAhead(ahead)),
-            Work::Tell(told) => self.accept_unawaited(Entry::Told(told)),
+            Work::WriteAhead(ahead) => self.accept_beside(Entry::WriteAhead(ahead)),
+            Work::Tell(telling) => self.accept_beside(Entry::Telling(telling)),
         }
     }
 
-    fn accept_unawaited(&mut self, entry: Entry) {
-        self.unawaited += 1;
+    /// What settles no job.
+    fn accept_beside(&mut self, entry: Entry) {
+        self.unawaited += usize::from(!entry.is_awaited());
         self.backlog.push_back(self.entries.insert(entry));
+    }
+
+    fn remove(&mut self, slot: usize) -> Entry {
+        let entry = self.entries.remove(slot);
+        self.unawaited -= usize::from(!entry.is_awaited());
+        entry
     }
 
     fn produce(&mut self) {
@@ -188,8 +207,8 @@ impl Stage {
                 let (topic, partition) = (&*self.usage, Some(i32::from(*home)));
                 return self.producer.send(&Record { topic, partition, key, payload: value, headers: vec![], slot });
             }
-            Entry::Told(Told { key, value }) => {
-                let (topic, partition) = (&*self.control, None);
+            Entry::Telling(Telling { told, key, value }) => {
+                let (topic, partition) = (self.listeners(*told), None);
                 return self.producer.send(&Record { topic, partition, key, payload: value, headers: vec![], slot });
             }
         };
@@ -229,19 +248,25 @@ impl Stage {
             self.backlog.push_back(slot);
             return;
         }
-        match self.entries.remove(slot) {
+        match self.remove(slot) {
             Entry::Settlement { settlement, before, .. } => {
                 failpoint!("after_outcome");
                 self.count(&settlement);
                 let end = settlement.end(before);
                 self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset, end)));
             }
-            Entry::Told(_) => self.unawaited -= 1,
+            Entry::Telling(_) => {}
             Entry::WriteAhead(ahead) => {
-                self.unawaited -= 1;
                 // Who does not hear of it does not spend it.
                 let _unheard = ahead.done.try_send(ahead.tag);
             }
+        }
+    }
+
+    fn listeners(&self, told: Told) -> &str {
+        match told {
+            Told::Order => &self.control,
+            Told::Suppression => &self.suppressions,
         }
     }
 
@@ -264,21 +289,21 @@ impl Stage {
                 tracing::warn!(target: "peakpost::settle", error, "a record was not acknowledged; producing it again");
                 self.again.push_back((self.links.clock.mono() + AGAIN, slot));
             }
-            Failure::ForGood(error) => match self.entries.remove(slot) {
+            Failure::ForGood(error) => match self.remove(slot) {
                 Entry::Settlement { settlement, .. } => self.stop_home(settlement, error),
-                Entry::Told(_) => {
-                    self.unawaited -= 1;
-                    if !std::mem::replace(&mut self.unheard, true) {
+                Entry::Telling(Telling { told, .. }) => {
+                    if !self.unheard.contains(&told) {
+                        self.unheard.push(told);
                         tracing::error!(
                             target: "peakpost::settle",
-                            topic = self.control, error,
-                            "the broker refuses for good what other instances are to be told: each learns of a vendor's \
-                             stop by itself; hint: `peakpost topics create`, then check the topic's ACLs"
+                            topic = self.listeners(told), error,
+                            "the broker refuses for good what every instance is to be told: each learns of a vendor's stop, \
+                             or of a recipient who is gone, by itself and anew; hint: `peakpost topics create`, then \
+                             check the topic's ACLs"
                         );
                     }
                 }
                 Entry::WriteAhead(WriteAhead { home, .. }) => {
-                    self.unawaited -= 1;
                     if self.unspendable.insert(home) {
                         tracing::error!(
                             target: "peakpost::settle",

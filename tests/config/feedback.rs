@@ -54,21 +54,13 @@ fn each_kind_takes_what_its_vendor_signs_with() {
 }
 
 #[test]
-fn who_listens_needs_a_key_and_limits() {
+fn who_listens_needs_limits_and_a_key() {
     let secrets = Secrets::new();
     let whole = file(HOOK, "key = \"SIGNING\"");
     let listen = "listen = \"127.0.0.1:9465\"\n";
-    let table: [(&str, &str, &[&str], &str); 8] = [
+    let table: [(&str, &str, &[&str], &str); 5] = [
         (listen, "", &["\"one\"", "feedback.listen"], "nobody would hear it"),
         (listen, "listen = \"here\"\n", &["feedback.listen", "127.0.0.1:9465"], "no address"),
-        (
-            "key = \"SIGNING\"\n[[",
-            "[[",
-            &["suppressions.key", "openssl rand"],
-            "recipients would stand there as themselves",
-        ),
-        ("key = \"SIGNING\"\n[[", "key = \"EMPTY\"\n[[", &["suppressions.key", "empty"], "no key"),
-        ("key = \"SIGNING\"\n[[", "key = \"KEY\"\n[[", &["suppressions.key", "16 bytes"], "a key that can be guessed"),
         (listen, "listen = \"127.0.0.1:9465\"\nbody_max = \"1KiB\"\n", &["feedback.body_max"], "less than one event"),
         (listen, "listen = \"127.0.0.1:9465\"\nconcurrency = 0\n", &["feedback.concurrency"], "nobody at all"),
         (listen, "listen = \"127.0.0.1:9465\"\nread_timeout = \"1h\"\n", &["feedback.read_timeout"], "slow for ever"),
@@ -77,8 +69,17 @@ fn who_listens_needs_a_key_and_limits() {
         assert!(whole.contains(line), "`{line}` is not in the file");
         refused(secrets.load(&whole.replacen(line, to, 1)), parts, why);
     }
-    let nobody = secrets.load("").unwrap();
-    assert!(nobody.feedback.is_none() && nobody.keyer.is_none(), "nobody listens by default, and no key is needed");
+    let keys: [(&str, &[&str], &str); 3] = [
+        ("[[", &["suppressions.key", "PEAKPOST_RECIPIENT_KEY", "openssl rand"], "no key where it is by default"),
+        ("key = \"EMPTY\"\n[[", &["suppressions.key", "empty"], "no key"),
+        ("key = \"KEY\"\n[[", &["suppressions.key", "16 bytes"], "a key that can be guessed"),
+    ];
+    for (to, parts, why) in keys {
+        let config = secrets.load(&whole.replacen("key = \"SIGNING\"\n[[", to, 1)).unwrap();
+        let fault = config.suppressions.keyer.err().unwrap_or_else(|| panic!("accepted: {why}"));
+        assert!(parts.iter().all(|part| fault.contains(part)), "{why}: {fault}");
+    }
+    assert!(secrets.load("").unwrap().feedback.is_none(), "nobody listens by default");
 }
 
 #[test]

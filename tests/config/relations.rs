@@ -33,6 +33,17 @@ send_at_max = "10s"
 attempts_max = 8
 backoff = "1s"
 backoff_max = "60s"
+[reputation]
+window = "1h"
+cool_down = "24h"
+ramp_step = "1h"
+severe = 0.003
+[reputation.complaints]
+warn = 0.0008
+[reputation.hard_bounces]
+block = 0.1
+[reputation.unsubscribes]
+least = 50
 [ops]
 listen = "127.0.0.1:9464"
 [log]
@@ -97,6 +108,36 @@ fn check(rows: &[Row<'_>]) {
 fn the_whole_file_loads() {
     let loaded = Secrets::new().load(WHOLE);
     assert!(loaded.is_ok(), "{}", loaded.map(|_| ()).unwrap_err());
+}
+
+#[test]
+fn thresholds_can_be_reached_and_are_no_hair_triggers() {
+    let cool_down = "cool_down = \"24h\"";
+    check(&[
+        (
+            "window = \"1h\"",
+            "window = \"1500ms\"",
+            &["reputation.window", "whole"],
+            "window = \"2s\"",
+            "a key in seconds",
+        ),
+        (
+            cool_down,
+            "cool_down = \"59m\"",
+            &["reputation.cool_down"],
+            "cool_down = \"1h\"",
+            "not within its own window",
+        ),
+        (cool_down, "cool_down = \"8d\"", &["reputation.cool_down"], "cool_down = \"7d\"", "counts are kept 40 days"),
+        ("ramp_step = \"1h\"", "ramp_step = \"0s\"", &["reputation.ramp_step"], "ramp_step = \"1s\"", "no ramp at all"),
+        ("severe = 0.003", "severe = 0.0009", &["reputation.severe"], "severe = 0.001", "codes stop before campaigns"),
+        ("severe = 0.003", "severe = 1.0", &["reputation.severe"], "", "percent for parts of one"),
+        ("warn = 0.0008", "warn = 0.0011", &["reputation.complaints"], "warn = 0.001", "a warning after the block"),
+        ("warn = 0.0008", "warn = 0.0", &["reputation.complaints"], "", "nobody can be better than that"),
+        ("block = 0.1", "block = 10.0", &["reputation.hard_bounces"], "", "percent for parts of one"),
+        ("block = 0.1", "block = nan", &["reputation.hard_bounces"], "", "not a number"),
+        ("least = 50", "least = 0", &["reputation.unsubscribes"], "least = 1", "nothing is no sign"),
+    ]);
 }
 
 #[test]

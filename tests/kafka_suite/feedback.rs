@@ -32,19 +32,13 @@ fn signer(world: &World) -> Arc<Signer> {
 
 /// Every account is heard; webhooks go through one gateway, which tells what became of them.
 fn settings(world: &World, signer: &Signer) -> Settings {
-    let key = world.dir().join("recipients.secret");
-    std::fs::write(&key, "recipients-of-this-world-0123456789").unwrap();
     let secret = world.dir().join("webhook.secret");
     std::fs::write(&secret, &world.vendor_config.webhook_secret).unwrap();
-    let sections = format!(
-        "[feedback]\nlisten = \"127.0.0.1:0\"\n[suppressions]\nkey = \"file:{}\"\n[mailboxes]\nexample = [\"example.com\"]",
-        key.display()
-    );
     let mail = format!("feedback = {{ public_key = \"{}\" }}", signer.public_key());
     let hook =
         format!("url = \"{}/hook/gateway\"\nfeedback = {{ key = \"file:{}\" }}", world.vendor_url(), secret.display());
     Settings {
-        sections: sections.leak(),
+        sections: "[feedback]\nlisten = \"127.0.0.1:0\"\n[mailboxes]\nexample = [\"example.com\"]",
         mail_keys: mail.leak(),
         sms_keys: "feedback = { url = \"https://feedback.example/feedback/sms\" }",
         hook_keys: hook.leak(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peakpost::control::{CLOCKS_APART, Order, STOP_MAX};
+use peakpost::control::{CLOCKS_APART, Order, Release, STOP_MAX};
 use peakpost::job::Wall;
 
 fn order(sender: Option<&str>, until: i64) -> Order {
@@ -76,4 +76,21 @@ fn an_order_holds_to_its_end_and_never_for_ever() {
     for (until, now, expected, why) in rows {
         assert_eq!(order(None, until).left(Wall(now)), expected, "{why}");
     }
+}
+
+#[test]
+fn a_release_is_read_as_it_was_written() {
+    let release = Release {
+        stream: "acme/email/marketing/mail/gmail".into(),
+        at: Wall(7),
+        by: "ops".into(),
+        why: "the list is mended".into(),
+    };
+    assert_eq!(release.key(), b"release/acme/email/marketing/mail/gmail", "nothing else may lie under its key");
+    assert_eq!(Release::parse(&release.key(), &release.value()), Ok(Some(release.clone())));
+    assert_eq!(Order::parse(&release.key(), &release.value()), Ok(None), "it is no stop");
+    let stop = order(None, 7);
+    assert_eq!(Release::parse(&stop.key(), &stop.value()), Ok(None), "nor is a stop a release");
+    let fault = Release::parse(&release.key(), b"{}").unwrap_err();
+    assert!(fault.contains("at_ms"), "`{fault}` must say what is missing");
 }

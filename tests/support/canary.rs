@@ -12,6 +12,9 @@ use peakpost::sim::vendor::SimConfig;
 /// A value of librdkafka's `sasl.password`.
 pub const KAFKA_PASSWORD: &str = "kafka-canary/7+q Zr&4=vW";
 
+/// The secret of recipients' hashes.
+pub const RECIPIENT_KEY: &str = "recipient-canary/3+f&Hm2=sY";
+
 /// Vendors whose credentials are canaries; every form of escaping would change them.
 pub fn secrets() -> SimConfig {
     SimConfig {
@@ -28,7 +31,8 @@ const RECIPIENTS: [&str; 3] = ["@example.com", "+15550", "/hook/"];
 /// Fails when a log or a metrics file in `dir` holds a canary, or tells of a panic. Returns the KiB read.
 pub fn search(dir: &Path, vendors: &SimConfig) -> usize {
     let signing = vendors.webhook_secret.trim_start_matches("whsec_");
-    let secrets = [&vendors.sendgrid_key, &vendors.twilio_password, signing, KAFKA_PASSWORD, "hook-canary-1f8b"];
+    let secrets =
+        [&vendors.sendgrid_key, &vendors.twilio_password, signing, KAFKA_PASSWORD, RECIPIENT_KEY, "hook-canary-1f8b"];
     let needles: Vec<(&str, String)> = (secrets.into_iter().chain(RECIPIENTS))
         .flat_map(|canary| forms(canary).into_iter().map(move |form| (canary, form)))
         .collect();

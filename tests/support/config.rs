@@ -78,6 +78,7 @@ impl Settings {
     /// The file.
     pub fn text(&self, world: &World) -> String {
         let Self { kafka, log, sections, .. } = self;
+        let recipients = secret(world.dir(), "recipients", canary::RECIPIENT_KEY);
         let sasl = secret(world.dir(), "kafka", canary::KAFKA_PASSWORD);
         let (brokers, prefix, embedded) = (&world.brokers, &world.prefix, !world.real);
         let (tiers, accounts) = (&world.tiers, self.accounts(world));
@@ -95,6 +96,8 @@ embedded = {embedded}
 "sasl.password" = "{sasl}"
 [topics]
 replication = 1
+[suppressions]
+key = "{recipients}"
 [delay]
 tiers = {tiers:?}
 [ops]

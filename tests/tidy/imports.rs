@@ -46,13 +46,13 @@ pub const TABLE: &[(&str, May)] = &[
         ]),
     ),
     // Side doors.
-    ("feedback", May::Rooms(&["job", "outcome", "event", "reputation", "provider", "recipient", "observe"])),
+    ("feedback", May::Rooms(&["job", "outcome", "event", "reputation", "provider", "recipient", "control", "observe"])),
     (
         "console",
         May::RoomsAnd(
             &["control", "observe"],
             "Snapshot",
-            &["dispatch::GateHandle", "gate::report::Report", "intake::Status"],
+            &["dispatch::GateHandle", "gate::report::Report", "intake::Status", "recipient::Recipients"],
         ),
     ),
     // The frame.

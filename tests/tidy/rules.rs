@@ -5,7 +5,7 @@
 use super::source::{Source, is_word};
 
 /// Rooms that decide and never do: no clock, no I/O, no locks, no randomness of their own.
-pub const MACHINES: &[&str] = &["ledger", "lane", "policy", "route", "gate", "retry"];
+pub const MACHINES: &[&str] = &["ledger", "lane", "policy", "route", "gate", "retry", "reputation"];
 
 pub const MAX_FILE_LINES: usize = 400;
 pub const MAX_FUNCTION_LINES: usize = 70;

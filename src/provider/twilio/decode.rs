@@ -93,8 +93,10 @@ fn verdict(code: u64, reply: &Reply, text: &str, now: Wall) -> Option<Verdict> {
     match code {
         20003 => down(Code::Credentials),
         30002 => down(Code::Account),
-        // Not a number, not reachable, not mobile; off, blocked by its carrier, unknown, landline.
-        21211 | 21214 | 21217 | 21614 | 30003..=30006 => refused(Code::BadRecipient),
+        // Not a number, not mobile: so it will stay.
+        21211 | 21614 => refused(Code::RecipientGone),
+        // Not reachable, perhaps not valid; off, blocked by its carrier, unknown, landline.
+        21214 | 21217 | 30003..=30006 => refused(Code::BadRecipient),
         21610 => refused(Code::OptedOut),
         // Region not enabled; trial account and unverified number.
         21408 | 21608 => refused(Code::NotEnabled),

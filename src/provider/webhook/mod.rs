@@ -133,7 +133,7 @@ impl Webhook {
             // Without a gateway every job has its own endpoint: what one says is not the provider's word.
             (404 | 410, None) => refused(Code::BadRecipient),
             (300..=399 | 401 | 403 | 405 | 406 | 415, None) => refused(Code::Endpoint),
-            (400..=499, Some(_)) if names_a_dead_token(&reply.body) => refused(Code::BadRecipient),
+            (400..=499, Some(_)) => device(&reply.body).map_or_else(|| generic_verdict(reply, &text, now), refused),
             _ => generic_verdict(reply, &text, now),
         }
     }
@@ -155,17 +155,18 @@ fn key(secret: &str) -> Result<hmac::Key, String> {
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
 }
 
-/// Whether a push vendor behind a gateway says that a device is gone, whatever the status: it is the job's end and no word
-/// about the account. FCM: `error.details[].errorCode`; APNs: `reason`.
-fn names_a_dead_token(body: &[u8]) -> bool {
+/// What a push vendor behind a gateway says of a device that takes nothing, whatever the status: it is the job's end and
+/// no word about the account. FCM: `error.details[].errorCode`; APNs: `reason`. Words that a wrong project, topic or
+/// environment of ours would bring for every device do not mean that this one is gone.
+fn device(body: &[u8]) -> Option<Code> {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let details = body.pointer("/error/details").and_then(serde_json::Value::as_array);
-    let code = |detail: &serde_json::Value| {
-        matches!(detail.get("errorCode").and_then(|code| code.as_str()), Some("UNREGISTERED" | "SENDER_ID_MISMATCH"))
-    };
-    let reason = body.get("reason").and_then(serde_json::Value::as_str);
-    details.into_iter().flatten().any(code)
-        || matches!(reason, Some("Unregistered" | "ExpiredToken" | "BadDeviceToken" | "DeviceTokenNotForTopic"))
+    let codes = details.into_iter().flatten().filter_map(|detail| detail.get("errorCode")?.as_str());
+    codes.chain(body.get("reason").and_then(serde_json::Value::as_str)).find_map(|word| match word {
+        "UNREGISTERED" | "Unregistered" | "ExpiredToken" => Some(Code::RecipientGone),
+        "SENDER_ID_MISMATCH" | "BadDeviceToken" | "DeviceTokenNotForTopic" => Some(Code::BadRecipient),
+        _ => None,
+    })
 }
 
 /// Digits of percent-encoding (RFC 3986 §2.1 recommends upper case).

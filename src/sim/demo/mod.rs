@@ -201,6 +201,7 @@ fn config_text(brokers: &str, prefix: &str, base: &str, sim: &SimConfig, dir: &P
     };
     let key = secret("sendgrid", &sim.sendgrid_key)?;
     let password = secret("twilio", &sim.twilio_password)?;
+    let recipients = secret("recipients", "the demo's recipients are nobody's")?;
     let secret = secret("webhook", &sim.webhook_secret)?;
     let sid = &sim.twilio_sid;
     let [(_, mail, mail_limit), (_, sms, sms_limit), (_, hook, hook_limit)] = LIMITS;
@@ -211,6 +212,8 @@ brokers = "{brokers}"
 prefix = "{prefix}"
 group = "{prefix}"
 embedded = true
+[suppressions]
+key = "{recipients}"
 [ops]
 listen = "127.0.0.1:0"
 [log]

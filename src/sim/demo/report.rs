@@ -159,6 +159,7 @@ fn outcomes(report: &mut Report, evidence: &Evidence) {
         };
         let right = match expect {
             Expect::Accepted => &**outcome == "accepted",
+            Expect::Suppressed(must) => &**outcome == "suppressed" && **reason == **must,
             Expect::Refused(must) => &**outcome == "refused" && **reason == **must,
             Expect::Expired => &**outcome == "expired",
             Expect::Dead { reason: must, .. } => &**outcome == "dead" && **reason == **must,

@@ -111,6 +111,8 @@ pub enum Expect {
     Accepted,
     /// Our rules turn it down, for this reason.
     Refused(&'static str),
+    /// Its recipient must not be written to, for this reason. No mix makes these.
+    Suppressed(&'static str),
     /// It is worthless when it is read.
     Expired,
     /// It is no job, for this reason, by this field.

@@ -46,6 +46,7 @@ pub fn as_foretold(history: &History) -> Verdict {
         let right = match (expect, said) {
             (Expect::Accepted, Some((kind, _))) => kind == "accepted",
             (Expect::Expired, Some((kind, _))) => kind == "expired",
+            (Expect::Suppressed(why), Some((kind, reason))) => kind == "suppressed" && reason == *why,
             (Expect::Refused(why), Some((kind, reason))) => kind == "refused" && reason == *why,
             (Expect::Dead { reason: why, .. }, Some((kind, reason))) => kind == "dead" && reason == *why,
             (_, None) => false,

@@ -1,0 +1,215 @@
+//! The workers: a group of their own over the events, in which each partition is counted by one instance.
+//!
+//! Why: what is counted is published whole, with the offset up to which it counts, before that offset is committed. So a
+//! worker may die anywhere: who follows reads the counts, then the events after the commit, and adds only what is not in
+//! them. Anything that goes wrong is treated like a death.
+//! Must not know: what a count means.
+
+mod book;
+mod group;
+mod publish;
+mod restore;
+pub mod suppress;
+mod tally;
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use self::book::{Book, Part};
+use self::group::{Event, Group};
+use self::publish::Publisher;
+use super::CountConfig;
+use crate::job::Home;
+use crate::observe::failpoint::failpoint;
+use crate::observe::{Clock, Metrics};
+use crate::reputation::Counter;
+use crate::reputation::count::SEEN_MAX;
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+
+/// Longest wait for an event; the thread looks as often whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
+/// Counts are published so often.
+const PUBLISH: Duration = Duration::from_secs(1);
+/// Or when so many suppressions wait to be written.
+const SUPPRESSIONS: usize = 10_000;
+/// Most events that are taken in one turn.
+const TURN: usize = 10_000;
+/// After a failure it begins anew no sooner.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The running worker of this instance.
+#[derive(Debug)]
+pub struct Workers {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Workers {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn start(config: CountConfig, metrics: Metrics, clock: Clock) -> Result<Self, String> {
+        let (stop, stopped) = bounded(1);
+        let thread = std::thread::Builder::new()
+            .name("feedback".to_owned())
+            .spawn(move || run(&config, &metrics, &clock, &stopped))
+            .map_err(|e| format!("cannot start the thread that counts feedback: {e}"))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Whether it has ended, which it does not by itself.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Publishes what is counted, leaves the group and ends.
+    pub fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            tracing::error!(target: "peakpost::feedback", "the thread that counts feedback panicked");
+        }
+    }
+}
+
+fn run(config: &CountConfig, metrics: &Metrics, clock: &Clock, stop: &Receiver<()>) {
+    loop {
+        match Worker::new(config, metrics, clock).and_then(|worker| worker.work(stop)) {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::warn!(
+                    target: "peakpost::feedback", error,
+                    "feedback is not counted; beginning anew from the last commit: nothing is lost or counted twice"
+                );
+            }
+        }
+        if stop.recv_timeout(AGAIN) == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
+    }
+}
+
+struct Worker<'a> {
+    config: &'a CountConfig,
+    metrics: &'a Metrics,
+    clock: &'a Clock,
+    group: Group,
+    publisher: Publisher,
+    book: Book,
+}
+
+impl<'a> Worker<'a> {
+    fn new(config: &'a CountConfig, metrics: &'a Metrics, clock: &'a Clock) -> Result<Self, String> {
+        Ok(Self {
+            config,
+            metrics,
+            clock,
+            group: Group::join(config)?,
+            publisher: Publisher::new(config)?,
+            book: Book::default(),
+        })
+    }
+
+    fn work(mut self, stop: &Receiver<()>) -> Result<(), String> {
+        let mut published = self.clock.mono();
+        while !matches!(stop.try_recv(), Err(TryRecvError::Disconnected)) {
+            let events = self.take()?;
+            while let Some(event) = self.group.event() {
+                match event {
+                    Event::Assigned(homes) => self.assigned(&homes)?,
+                    Event::Revoked { homes, lost } => self.revoked(&homes, lost)?,
+                }
+            }
+            let now = self.clock.mono();
+            if due(published, now) || self.book.suppressions.len() >= SUPPRESSIONS {
+                self.publish()?;
+                published = now;
+            }
+            if events > 0 {
+                tracing::trace!(target: "peakpost::feedback", events, "events taken");
+            }
+        }
+        self.publish()?;
+        self.group.leave();
+        Ok(())
+    }
+
+    /// Takes what has come, or waits a moment for it.
+    fn take(&mut self) -> Result<usize, String> {
+        let (mut wait, mut taken) = (LOOK, 0);
+        let consumer = self.group.consumer();
+        while taken < TURN {
+            let Some(message) = consumer.poll(wait) else { break };
+            match message {
+                Ok(message) => self.book.count(&message),
+                Err(error) => group::judge(&error)?,
+            }
+            (wait, taken) = (Duration::ZERO, taken + 1);
+        }
+        Ok(taken)
+    }
+
+    /// Takes partitions over: what was published of them, then the events from so far before the commit that repeats are
+    /// recognised.
+    fn assigned(&mut self, homes: &[Home]) -> Result<(), String> {
+        let mut counters = restore::counters(self.config, homes, self.clock)?;
+        let mut from = Vec::new();
+        for (home, committed, first) in self.group.committed(homes)? {
+            let fence = committed.unwrap_or(first).max(first);
+            let start = fence.saturating_sub(SEEN_MAX as i64).max(first);
+            let counter = counters.remove(&home).unwrap_or_else(|| Counter::new(&self.config.reputation));
+            from.push((home, start));
+            self.book.parts.insert(home, Part { counter, fence, next: fence, committed: fence });
+        }
+        tracing::info!(target: "peakpost::feedback", ?homes, "counting the events of these partitions");
+        self.group.assign(&from)
+    }
+
+    fn revoked(&mut self, homes: &[Home], lost: bool) -> Result<(), String> {
+        if lost {
+            // Somebody else counts them from the last commit on; what is here is in nobody's counts yet.
+            return Err(format!("partitions {homes:?} were lost: no heartbeat was answered in time"));
+        }
+        self.publish()?;
+        self.book.parts.retain(|home, _| !homes.contains(home));
+        self.group.let_go(homes)
+    }
+
+    /// Makes what was counted durable, then commits. Waits for the broker.
+    fn publish(&mut self) -> Result<(), String> {
+        let moved: Vec<(Home, i64)> = self
+            .book
+            .parts
+            .iter()
+            .filter(|(_, part)| part.next > part.committed)
+            .map(|(home, part)| (*home, part.next))
+            .collect();
+        if moved.is_empty() {
+            return Ok(());
+        }
+        failpoint!("before_counts");
+        for (home, part) in &mut self.book.parts {
+            for (cohort, partial) in part.counter.take_changed() {
+                self.publisher.count(*home, &cohort.key(*home), &partial.value())?;
+            }
+        }
+        for suppression in self.book.suppressions.drain(..) {
+            self.publisher.suppress(&suppression.key(), &suppression.value())?;
+        }
+        self.publisher.flush()?;
+        failpoint!("between_counts");
+        self.group.commit(&moved)?;
+        for (home, next) in moved {
+            if let Some(part) = self.book.parts.get_mut(&home) {
+                part.committed = next;
+            }
+        }
+        self.book.tally.show(self.metrics);
+        Ok(())
+    }
+}
+
+fn due(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) >= PUBLISH
+}

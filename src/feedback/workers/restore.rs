@@ -1,0 +1,85 @@
+//! Reads back what was published of partitions that are taken over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::Offset;
+
+use crate::feedback::CountConfig;
+use crate::job::Home;
+use crate::observe::{Clock, kafka};
+use crate::reputation::{Cohort, Counter, Partial};
+
+/// Longest reading: below the time after which the group gives up on somebody who does not poll.
+const WITHIN: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The sums of these partitions as they were published last.
+pub(super) fn counters(config: &CountConfig, homes: &[Home], clock: &Clock) -> Result<BTreeMap<Home, Counter>, String> {
+    let mut counters: BTreeMap<Home, Counter> =
+        homes.iter().map(|home| (*home, Counter::new(&config.reputation))).collect();
+    if homes.is_empty() {
+        return Ok(counters);
+    }
+    let topic = config.topics.reputation();
+    let consumer = consumer(config, &topic, homes)?;
+    let deadline = clock.mono() + WITHIN;
+    let mut behind: BTreeSet<i32> = homes.iter().map(|home| i32::from(*home)).collect();
+    while !behind.is_empty() {
+        match consumer.poll(LOOK) {
+            None => {}
+            Some(Ok(message)) => {
+                let read = |value| {
+                    let key = std::str::from_utf8(message.key().unwrap_or_default()).map_err(|e| e.to_string())?;
+                    let (cohort, partition) = Cohort::parse(key)?;
+                    Ok::<_, String>((cohort, partition, Partial::parse(value)?))
+                };
+                match message.payload().map(read) {
+                    Some(Ok((cohort, partition, partial))) if i32::from(partition) == message.partition() => {
+                        if let Some(counter) = counters.get_mut(&partition) {
+                            counter.restore(cohort, partial);
+                        }
+                    }
+                    Some(Ok(_)) | None => {}
+                    Some(Err(why)) => {
+                        let (partition, offset) = (message.partition(), message.offset());
+                        tracing::warn!(target: "peakpost::feedback", topic, partition, offset, why, "a record that is no count is passed over");
+                    }
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(behind.remove(&partition)),
+            Some(Err(error)) => match error.rdkafka_error_code() {
+                Some(code) if kafka::is_passing(code) => {}
+                _ => return Err(format!("`{topic}` cannot be read: {error}; hint: check the topic's ACLs")),
+            },
+        }
+        if clock.mono() > deadline {
+            return Err(format!("`{topic}` was not read to its end within {WITHIN:?}, partitions {behind:?} are left"));
+        }
+    }
+    Ok(counters)
+}
+
+fn consumer(config: &CountConfig, topic: &str, homes: &[Home]) -> Result<BaseConsumer, String> {
+    let mut client = kafka::client(&config.client);
+    client
+        // It joins nothing; a client that assigns needs a name all the same.
+        .set("group.id", format!("{}-feedback", config.group))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", "100");
+    let fail = |e: KafkaError| format!("cannot read `{topic}`: {e}");
+    let consumer: BaseConsumer = client.create().map_err(fail)?;
+    let mut list = TopicPartitionList::new();
+    for home in homes {
+        list.add_partition_offset(topic, i32::from(*home), Offset::Beginning).map_err(fail)?;
+    }
+    consumer.assign(&list).map_err(fail)?;
+    Ok(consumer)
+}
