@@ -162,10 +162,10 @@ fn kill_9_loses_nothing_that_was_answered() {
     let second = Duration::from_secs(1);
     let model = Model { delivered_after: 4 * second, read_after: 4 * second, again_after: second, ..Model::default() };
     tell(&world, &signer, daemon.feedback(), model);
-    let jobs = jobs(&world, 62, world.size(20_000, 6_000, 2_000));
+    let jobs = jobs(&world, 62, world.size(20_000, 3_000, 2_000));
     kafka::enqueue(&world, &jobs, |_| None);
     sent(&world, jobs.len());
-    let kills = world.size(12, 4, 3);
+    let kills = world.size(12, 2, 2);
     for kill in 1..=kills {
         let heard = || world.vendors.told().events.iter().filter(|said| said.heard).count();
         let before = heard();

@@ -52,7 +52,7 @@ fn one_limit() {
     // The embedded broker's joins take long.
     let (most, least) = world.scale((4, 2), (2, 1));
     let stretch = BACK_WITHIN + Duration::from_secs(world.size(30, 10, 4));
-    let count = world.size(80_000, 42_000, 50_000);
+    let count = world.size(80_000, 34_000, 50_000);
     let jobs: Vec<Generated> = world.jobs(81, Mix::only(Lane::Marketing, Shape::Webhook)).take(count).collect();
     kafka::enqueue(&world, &jobs, |_| None);
     let audit = world.audit();

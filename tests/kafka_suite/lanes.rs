@@ -50,7 +50,7 @@ fn codes_do_not_notice_a_campaign() {
 
 fn codes_beside_a_campaign() {
     let world = World::alone("lanes");
-    let (few, many) = (world.size(1_500, 500, 300), world.size(1_000_000, 40_000, 20_000));
+    let (few, many) = (world.size(1_500, 500, 300), world.size(1_000_000, 16_000, 16_000));
     let count = WARM + 3 * few;
     let codes: Vec<Generated> = world.jobs(91, Mix::only(Lane::Transactional, Shape::Webhook)).take(count).collect();
     let (cold, (first, rest)) = (&codes[..WARM], codes[WARM..].split_at(few));

@@ -59,7 +59,7 @@ const GROWTH_KIB: u64 = 96 * 1024;
 #[test]
 fn a_hanging_vendor_holds_up_nobody_else() {
     let world = World::new("hanging");
-    let (stuck, free) = world.scale((60_000, 4_000), (8_000, 1_000));
+    let (stuck, free) = world.scale((36_000, 4_000), (8_000, 1_000));
     let hooks = world.jobs(14, Mix::only(Lane::Marketing, Shape::Webhook)).take(stuck);
     let hooks: Vec<Generated> = hooks.map(heavy).collect();
     let texts = |lane: Lane, skip: usize| world.jobs(15, Mix::only(lane, Shape::Sms)).skip(skip).take(free);
