@@ -243,21 +243,23 @@ impl Daemon {
         tracing::info!(target: "peakpost::app", left = drained.left, committed = drained.committed, "intake has left the group");
         let rest = async {
             // The tasks of the line end after the last of those who give them work.
-            let unheard = tokio::task::spawn_blocking(move || self.followers.stop()).await;
-            if let Err(e) = unheard {
-                tracing::error!(target: "peakpost::app", error = %e, "who follows orders, counts and suppressions was not ended");
-            }
+            let followers = tokio::task::spawn_blocking(move || self.followers.stop());
             while let Some(ended) = self.dispatch.join_next().await {
                 if let Err(e) = ended {
                     tracing::error!(target: "peakpost::app", error = %e, "a dispatch task failed");
                 }
             }
+            // What is on its way to Kafka goes before those who only read or count, and before slow vendors.
+            let settled = tokio::task::spawn_blocking(move || self.settling.join()).await;
+            if let Err(e) = followers.await {
+                tracing::error!(target: "peakpost::app", error = %e, "who follows orders, counts and suppressions was not ended");
+            }
             if let Some(listening) = listening
                 && !listening.await.unwrap_or(false)
             {
-                tracing::warn!(target: "peakpost::app", "the feedback listener did not end in time: vendors will tell again");
+                tracing::warn!(target: "peakpost::app", "the feedback listener did not end in time: its last requests are cut off");
             }
-            tokio::task::spawn_blocking(move || self.settling.join()).await
+            settled
         };
         let settled = tokio::time::timeout(LEAVE, rest).await;
         self.console.abort();

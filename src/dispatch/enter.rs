@@ -48,8 +48,7 @@ impl Shard {
         };
         // Whose stream is blocked at its own provider is not carried by another.
         let own = instead_of.map_or(provider, |(own, _)| own);
-        let blocked = |of| self.ctx.blocked(of, &job, now);
-        if let Some(at) = blocked(own).or_else(|| blocked(provider)) {
+        if let Some(at) = self.ctx.blocked(own, &job, now) {
             return self.wait_for_reputation(job, own, at, now);
         }
         if let Some((from, by)) = instead_of {
@@ -224,7 +223,8 @@ fn choose(ctx: &Context, job: &Job, now: Now) -> Option<Choice> {
     };
     let Some(by) = keeps_off(start) else { return Some(Choice::of(start)) };
     let later = plan.all().skip_while(|id| held.is_some_and(|held| *id != held));
-    let other = later.filter(|id| *id != start).find(|id| keeps_off(*id).is_none());
+    let free = |id: &ProviderId| keeps_off(*id).is_none() && ctx.blocked(*id, job, now).is_none();
+    let other = later.filter(|id| *id != start).find(free);
     Some(match other {
         Some(provider) => Choice { instead_of: Some((start, by)), ..Choice::of(provider) },
         None => Choice { waits: true, ..Choice::of(start) },

@@ -95,6 +95,12 @@ impl Shard {
                 return None;
             }
         }
+        if let Decision::Drop(kind, reason) =
+            self.ctx.rules.policy.recheck(job.spec(), job.lane, job.enqueued, now.wall)
+        {
+            self.settle(job, Outcome::plain(kind, reason), None, now);
+            return None;
+        }
         if let Some(outcome) = self.suppressed(&job) {
             self.settle(job, outcome, None, now);
             return None;
@@ -108,13 +114,7 @@ impl Shard {
             self.wait_for_reputation(job, provider, at, now);
             return None;
         }
-        match self.ctx.rules.policy.recheck(job.spec(), job.lane, job.enqueued, now.wall) {
-            Decision::Drop(kind, reason) => {
-                self.settle(job, Outcome::plain(kind, reason), None, now);
-                None
-            }
-            Decision::Send | Decision::Wait(_) => Some(job),
-        }
+        Some(job)
     }
 
     /// Encodes and sends. Jobs that this vendor cannot be told are refused, the others go. `false`: none went.

@@ -21,10 +21,12 @@ use crate::job::Home;
 use crate::observe::{Clock, Metrics};
 use crate::reputation::{Cohort, Partial, Sums, Verdicts};
 
-/// Longest reading of what was there before.
+/// Longest wait for the next of what was there before.
 const CATCH_UP: Duration = Duration::from_secs(60);
 /// Longest wait for a count; the thread looks as often whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
+/// How far the clock may be ahead of who releases a stream, in milliseconds.
+const AHEAD_MS: i64 = 60_000;
 /// Most counts taken in one turn.
 const TURN: usize = 10_000;
 /// Verdicts are made anew so often at most …
@@ -122,14 +124,18 @@ impl Reader {
 
     /// Reads every partition to the end that it has now.
     fn catch_up(&mut self) -> Result<(), String> {
-        let deadline = self.clock.mono() + CATCH_UP;
+        let mut heard = self.clock.mono();
         while !(self.counts.is_caught_up() && self.control.is_caught_up()) {
             let wait = if self.counts.is_caught_up() { Duration::ZERO } else { LOOK };
-            self.look(wait)?;
-            if self.clock.mono() > deadline {
+            if self.look(wait)? {
+                heard = self.clock.mono();
+                // Weeks may lie there, of which days matter.
+                self.sums.forget(&self.config.reputation, self.clock.wall());
+            }
+            if self.clock.mono() > heard + CATCH_UP {
                 let left = [&self.counts, &self.control].map(Feed::left).concat();
                 return Err(format!(
-                    "not read to the end within {CATCH_UP:?}: {left}; hint: are their brokers reachable?"
+                    "nothing came for {CATCH_UP:?}, and not all is read: {left}; hint: are their brokers reachable?"
                 ));
             }
         }
@@ -179,10 +185,14 @@ impl Reader {
             (news, wait, left) = (true, Duration::ZERO, left - 1);
         }
         let rest = if self.counts.is_caught_up() { Duration::from_millis(10) } else { Duration::ZERO };
-        let sums = &mut self.sums;
+        let (sums, now) = (&mut self.sums, self.clock.wall());
         while let Came::Record = self.control.look(rest, |record| {
             let release = record.payload().map(|value| Release::parse(record.key().unwrap_or_default(), value));
             if let Some(release) = release.transpose()?.flatten() {
+                // It would lift what has not even happened.
+                if release.at.0 > now.0.saturating_add(AHEAD_MS) {
+                    return Err("a release of tomorrow; hint: is the clock right where it was given?".to_owned());
+                }
                 sums.release(release.stream.parse()?, release.at);
             }
             Ok(())

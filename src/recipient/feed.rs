@@ -63,6 +63,10 @@ impl Feed {
             if part.over && part.quiet && part.end == *end {
                 Self::reach(part, &mut self.behind, *end);
             }
+            // What the reader was told before the end before this one says nothing of what came since.
+            if part.end != *end {
+                part.over &= !part.quiet;
+            }
             (part.end, part.quiet) = (*end, true);
         }
         if self.asked.is_none() {

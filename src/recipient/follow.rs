@@ -21,7 +21,9 @@ use crate::observe::{Clock, Metrics};
 
 /// The thread looks this often whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
-/// So many questions within the longest staleness: all but one may fail.
+/// Longest wait for an answer.
+const ANSWER: Duration = Duration::from_millis(500);
+/// So many questions within the longest staleness: some may fail.
 const QUESTIONS: u32 = 5;
 
 /// The running reader. Dropping it ends the thread as well, a moment later.
@@ -79,6 +81,7 @@ pub async fn follow(
                 let every = config.max_stale / QUESTIONS;
                 Follower {
                     reader,
+                    homes,
                     recipients,
                     metrics,
                     clock,
@@ -86,6 +89,7 @@ pub async fn follow(
                     feed: None,
                     was_open: None,
                     deaf: false,
+                    foreign: false,
                     since: now,
                 }
                 .run(&stopped);
@@ -98,6 +102,7 @@ pub async fn follow(
 
 struct Follower {
     reader: Reader,
+    homes: Home,
     recipients: Arc<Recipients>,
     metrics: Metrics,
     clock: Clock,
@@ -108,6 +113,8 @@ struct Follower {
     /// As was told last; `None`: it never was open.
     was_open: Option<bool>,
     deaf: bool,
+    /// A record was no suppression.
+    foreign: bool,
     since: Instant,
 }
 
@@ -133,18 +140,34 @@ impl Follower {
     fn ask(&mut self) {
         let asked = self.clock.mono();
         if self.feed.is_none() {
-            match self.reader.starts(self.every) {
+            match self.reader.starts(self.patience()) {
                 Ok(starts) => self.feed = Some(Self::begin(&starts)),
                 Err(error) => return self.not_heard(&error),
             }
         }
-        match (self.reader.ends(self.every), &mut self.feed) {
+        match (self.whole().and_then(|()| self.reader.ends(self.patience())), &mut self.feed) {
             (Ok(ends), Some(feed)) => {
                 self.deaf = false;
                 feed.told(asked, &ends);
             }
             (Err(error), _) => self.not_heard(&error),
             (Ok(_), None) => {}
+        }
+    }
+
+    /// How long an answer is waited for: what has come in the meantime waits as well.
+    fn patience(&self) -> Duration {
+        self.every.min(ANSWER)
+    }
+
+    /// A partition that was added is read by nobody, and what is in it stands in no order with what was elsewhere.
+    fn whole(&self) -> Result<(), String> {
+        let (read, there) = (i32::from(self.homes), self.reader.count(self.patience())?);
+        match there == read {
+            true => Ok(()),
+            false => Err(format!(
+                "the topic has {there} partitions, of which {read} are read; hint: it must have as many as all others from its making on"
+            )),
         }
     }
 
@@ -166,13 +189,15 @@ impl Follower {
             Ok(Came::Record(place, message)) => {
                 match Key::parse(message.key().unwrap_or_default()) {
                     Ok(key) => self.recipients.table().set(&key, message.payload().map(suppression::reason)),
-                    Err(why) => {
+                    // Once: there may be millions of them.
+                    Err(why) if !std::mem::replace(&mut self.foreign, true) => {
                         let (partition, offset) = (message.partition(), message.offset());
                         tracing::warn!(
                             target: "peakpost::suppressions", partition, offset, why,
-                            "a record that is no suppression is passed over"
+                            "a record that is no suppression is passed over; so are others without a word"
                         );
                     }
+                    Err(_) => {}
                 }
                 feed.read(place, message.offset());
             }

@@ -30,8 +30,6 @@ pub struct Counter {
     seen: HashSet<u64>,
     /// The same, the oldest first.
     order: VecDeque<u64>,
-    /// When the latest event was heard, in seconds: the time by which cohorts grow old.
-    latest: i64,
 }
 
 impl Counter {
@@ -45,12 +43,15 @@ impl Counter {
             changed: BTreeSet::new(),
             seen: HashSet::new(),
             order: VecDeque::new(),
-            latest: 0,
         }
     }
 
-    /// What was published before; the furthest counts, in whatever order they come.
-    pub fn restore(&mut self, cohort: Cohort, partial: Partial) {
+    /// What was published before; the furthest counts, in whatever order they come. What is too old to matter `now` is left
+    /// out.
+    pub fn restore(&mut self, cohort: Cohort, partial: Partial, now: Wall) {
+        if cohort.start < self.oldest(now) {
+            return;
+        }
         let known = self.partials.entry(cohort).or_insert(partial);
         if partial.upto > known.upto {
             *known = partial;
@@ -59,7 +60,6 @@ impl Counter {
 
     /// An event that was dealt with before: its repeats will be recognised. `false`: it was a repeat itself.
     pub fn remember(&mut self, event: &Record<'_>) -> bool {
-        self.latest = self.latest.max(event.heard_ms.div_euclid(1000));
         let mut id = DefaultHasher::new();
         event.event.hash(&mut id);
         let id = id.finish();
@@ -104,9 +104,15 @@ impl Counter {
         Some(Cohort { stream, start })
     }
 
+    /// When the windows began that still matter, at the earliest. By our own clock: one listener's wrong one must not take
+    /// everything away.
+    fn oldest(&self, now: Wall) -> i64 {
+        now.0.div_euclid(1000) - self.horizon - MARGIN
+    }
+
     /// The sums that have changed since this was asked last, to be published.
-    pub fn take_changed(&mut self) -> Vec<(Cohort, Partial)> {
-        let oldest = self.latest - self.horizon - MARGIN;
+    pub fn take_changed(&mut self, now: Wall) -> Vec<(Cohort, Partial)> {
+        let oldest = self.oldest(now);
         let changed = std::mem::take(&mut self.changed);
         let sums =
             changed.into_iter().filter_map(|cohort| self.partials.get(&cohort).map(|sum| (cohort, *sum))).collect();

@@ -51,6 +51,16 @@ const ROWS: &[Row] = &[
     ("the same where nothing is left of a partition", &[Over(0), Told(5, [7, 0]), Told(1005, [7, 0])], Some(5)),
     ("it grew in between: what is new has not come", &[Read(0, 0), Over(0), Told(5, [2, 0]), Told(1005, [3, 0])], None),
     (
+        "it grew and rests: that there was no more was said of an earlier end",
+        &[Read(0, 0), Over(0), Told(5, [2, 0]), Told(1005, [3, 0]), Told(2005, [3, 0]), Told(3005, [3, 0])],
+        None,
+    ),
+    (
+        "it grew, and the reader said anew that there is no more",
+        &[Read(0, 0), Over(0), Told(5, [2, 0]), Told(1005, [3, 0]), Over(0), Told(2005, [3, 0]), Told(3005, [3, 0])],
+        Some(5),
+    ),
+    (
         "something came in between: the client has not said anew that there is no more",
         &[Over(0), Told(5, [7, 0]), Read(0, 3), Told(1005, [7, 0])],
         None,

@@ -309,7 +309,7 @@ fn what_is_counted_and_what_is_not() {
     for (event, expected, why) in rows {
         let mut counter = Counter::new(&rules());
         assert!(counter.hear(0, &event), "it is new");
-        let changed = counter.take_changed();
+        let changed = counter.take_changed(at(T0));
         assert_eq!(changed.len(), expected, "{why}: {changed:?}");
     }
     assert_eq!(window_of(at(T0 + 59), HOUR), T0);
@@ -339,7 +339,7 @@ fn replays_and_repeats_change_nothing() {
         }
         let total =
             |published: &[(Cohort, Partial)]| published.iter().fold(Counts::default(), |sum, (_, p)| sum.and(p.counts));
-        let all = once.take_changed();
+        let all = once.take_changed(at(T0 + 4 * HOUR));
         log.extend(log.clone());
         log.extend(log[..300].to_vec());
         log.shuffle(&mut rng);
@@ -349,7 +349,7 @@ fn replays_and_repeats_change_nothing() {
         while committed < log.len() {
             let mut worker = Counter::new(&rules());
             for (cohort, partial) in &topic {
-                worker.restore(cohort.clone(), *partial);
+                worker.restore(cohort.clone(), *partial, at(T0 + 4 * HOUR));
             }
             for event in &log[..committed] {
                 worker.remember(event);
@@ -364,7 +364,7 @@ fn replays_and_repeats_change_nothing() {
                 if rng.random_bool(0.2) {
                     break;
                 }
-                topic.extend(worker.take_changed());
+                topic.extend(worker.take_changed(at(T0 + 4 * HOUR)));
                 if rng.random_bool(0.3) {
                     break;
                 }
@@ -418,7 +418,17 @@ fn who_must_not_be_written_to_any_more() {
     let text = |happened| Record { channel: Channel::Sms, mailbox: "".into(), ..mail(happened) };
     let rows = [
         (mail(BouncedHard), Some((Cause::HardBounce, Scope::All, None)), "nobody is there, whoever writes"),
-        (mail(VendorSuppressed), Some((Cause::Vendor, Scope::All, None)), "the vendor will not send it for anybody"),
+        (
+            mail(VendorSuppressed),
+            Some((Cause::Vendor, Scope::Marketing, Some("acme"))),
+            "they left what this account sent: their receipts are another matter",
+        ),
+        (
+            Record { lane: Some(Lane::Transactional), ..mail(VendorSuppressed) },
+            Some((Cause::Vendor, Scope::All, Some("acme"))),
+            "not even that is sent",
+        ),
+        (text(VendorSuppressed), Some((Cause::Vendor, Scope::All, Some("acme"))), "they answered STOP to this tenant"),
         (
             mail(Complained),
             Some((Cause::Complaint, Scope::Marketing, Some("acme"))),

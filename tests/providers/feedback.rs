@@ -277,6 +277,36 @@ fn twilios_callbacks_mean_what_the_file_says() {
     });
 }
 
+/// Nothing marks where a value ends, and whoever writes to our number chooses its text: cut anew, it must not speak for
+/// another number.
+#[test]
+fn a_text_cannot_be_cut_into_somebody_elses_word() {
+    let ear = Ear::twilio(&Secret::new("token"), PUBLIC_URL).expect("settings");
+    let sid = "SM00000000000000000000000000000001";
+    let free = "SM000000000000000000000000000000ff";
+    let cases = [
+        (
+            "their STOP",
+            format!("Body=STOPFrom%2B15551234567FromA&From=%2B15557654321&MessageSid={sid}&To=%2B15017250604"),
+            format!("Body=STOP&From=%2B15551234567&FromA=From%2B15557654321&MessageSid={sid}&To=%2B15017250604"),
+        ),
+        (
+            "their bounce",
+            format!(
+                "Body=xErrorCode30005MessageSid{free}MessageStatusundeliveredTo%2B15551234567Z&From=%2B15557654321&MessageSid={sid}&To=%2B15017250604"
+            ),
+            format!(
+                "Body=x&ErrorCode=30005&MessageSid={free}&MessageStatus=undelivered&To=%2B15551234567&Z=From%2B15557654321MessageSid{sid}To%2B15017250604"
+            ),
+        ),
+    ];
+    for (why, told, cut) in cases {
+        let (told, cut) = (twilio("token", PUBLIC_URL, None, &told), twilio("token", PUBLIC_URL, None, &cut));
+        assert_eq!(told.headers, cut.headers, "{why}: this case shows nothing: the signatures differ");
+        assert!(matches!(ear.hear(&cut.call(), NOW), Err(Turned::Malformed(_))), "{why} was believed");
+    }
+}
+
 #[test]
 fn generic_events_mean_what_the_file_says() {
     let ear = Ear::signed(&Secret::new(VECTOR_SECRET), DAY).expect("a secret");

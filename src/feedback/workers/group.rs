@@ -9,7 +9,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaRespErr;
 
@@ -145,10 +145,23 @@ impl Group {
         self.consumer.incremental_unassign(&list).map_err(|e| format!("unassign `{}`: {e}", self.topic))
     }
 
-    /// Commits where counting goes on. Waits for the broker.
-    pub(super) fn commit(&self, next: &[(Home, i64)]) -> Result<(), String> {
-        let committed = self.consumer.commit(&self.list(next)?, CommitMode::Sync);
-        committed.map_err(|e| format!("commit of `{}`: {e}", self.topic))
+    /// Commits where counting goes on. Waits for the broker. `false`: not now, while the group is dividing its work anew or
+    /// its coordinator moves.
+    pub(super) fn commit(&self, next: &[(Home, i64)]) -> Result<bool, String> {
+        use RDKafkaErrorCode as Code;
+        match self.consumer.commit(&self.list(next)?, CommitMode::Sync) {
+            Ok(()) => Ok(true),
+            Err(error) => match error.rdkafka_error_code() {
+                Some(
+                    Code::RebalanceInProgress
+                    | Code::CoordinatorLoadInProgress
+                    | Code::CoordinatorNotAvailable
+                    | Code::NotCoordinator,
+                ) => Ok(false),
+                Some(code) if kafka::is_passing(code) => Ok(false),
+                _ => Err(format!("commit of `{}`: {error}", self.topic)),
+            },
+        }
     }
 
     /// Leaves the group when it is dropped: somebody else goes on at once.

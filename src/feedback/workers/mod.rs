@@ -34,8 +34,9 @@ const PUBLISH: Duration = Duration::from_secs(1);
 const SUPPRESSIONS: usize = 10_000;
 /// Most events that are taken in one turn.
 const TURN: usize = 10_000;
-/// After a failure it begins anew no sooner.
+/// After a failure it begins anew no sooner, and after each further one in twice the time, up to a minute.
 const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// The running worker of this instance.
 #[derive(Debug)]
@@ -74,7 +75,9 @@ impl Workers {
 }
 
 fn run(config: &CountConfig, metrics: &Metrics, clock: &Clock, stop: &Receiver<()>) {
+    let mut again = AGAIN;
     loop {
+        let began = clock.mono();
         match Worker::new(config, metrics, clock).and_then(|worker| worker.work(stop)) {
             Ok(()) => return,
             Err(error) => {
@@ -84,9 +87,12 @@ fn run(config: &CountConfig, metrics: &Metrics, clock: &Clock, stop: &Receiver<(
                 );
             }
         }
-        if stop.recv_timeout(AGAIN) == Err(RecvTimeoutError::Disconnected) {
+        let worked = clock.mono().saturating_duration_since(began);
+        again = if worked > AGAIN_MAX { AGAIN } else { again };
+        if stop.recv_timeout(again) == Err(RecvTimeoutError::Disconnected) {
             return;
         }
+        again = (again * 2).min(AGAIN_MAX);
     }
 }
 
@@ -117,7 +123,7 @@ impl<'a> Worker<'a> {
             let events = self.take()?;
             while let Some(event) = self.group.event() {
                 match event {
-                    Event::Assigned(homes) => self.assigned(&homes)?,
+                    Event::Assigned(homes) => self.assigned(&homes, stop)?,
                     Event::Revoked { homes, lost } => self.revoked(&homes, lost)?,
                 }
             }
@@ -152,8 +158,8 @@ impl<'a> Worker<'a> {
 
     /// Takes partitions over: what was published of them, then the events from so far before the commit that repeats are
     /// recognised.
-    fn assigned(&mut self, homes: &[Home]) -> Result<(), String> {
-        let mut counters = restore::counters(self.config, homes, self.clock)?;
+    fn assigned(&mut self, homes: &[Home], stop: &Receiver<()>) -> Result<(), String> {
+        let mut counters = restore::counters(self.config, homes, self.clock, stop)?;
         let mut from = Vec::new();
         for (home, committed, first) in self.group.committed(homes)? {
             let fence = committed.unwrap_or(first).max(first);
@@ -189,8 +195,9 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         failpoint!("before_counts");
+        let now = self.clock.wall();
         for (home, part) in &mut self.book.parts {
-            for (cohort, partial) in part.counter.take_changed() {
+            for (cohort, partial) in part.counter.take_changed(now) {
                 self.publisher.count(*home, &cohort.key(*home), &partial.value())?;
             }
         }
@@ -199,7 +206,10 @@ impl<'a> Worker<'a> {
         }
         self.publisher.flush()?;
         failpoint!("between_counts");
-        self.group.commit(&moved)?;
+        if !self.group.commit(&moved)? {
+            // What is published stands; where counting goes on is told with the next.
+            return Ok(());
+        }
         for (home, next) in moved {
             if let Some(part) = self.book.parts.get_mut(&home) {
                 part.committed = next;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crossbeam::channel::{Receiver, TryRecvError};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -14,12 +15,19 @@ use crate::job::Home;
 use crate::observe::{Clock, kafka};
 use crate::reputation::{Cohort, Counter, Partial};
 
-/// Longest reading: below the time after which the group gives up on somebody who does not poll.
-const WITHIN: Duration = Duration::from_secs(120);
+/// Longest wait for the next record, and for all of them: below the time after which the group gives up on somebody who does
+/// not poll.
+const QUIET: Duration = Duration::from_secs(20);
+const WITHIN: Duration = Duration::from_secs(240);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The sums of these partitions as they were published last.
-pub(super) fn counters(config: &CountConfig, homes: &[Home], clock: &Clock) -> Result<BTreeMap<Home, Counter>, String> {
+pub(super) fn counters(
+    config: &CountConfig,
+    homes: &[Home],
+    clock: &Clock,
+    stop: &Receiver<()>,
+) -> Result<BTreeMap<Home, Counter>, String> {
     let mut counters: BTreeMap<Home, Counter> =
         homes.iter().map(|home| (*home, Counter::new(&config.reputation))).collect();
     if homes.is_empty() {
@@ -27,10 +35,13 @@ pub(super) fn counters(config: &CountConfig, homes: &[Home], clock: &Clock) -> R
     }
     let topic = config.topics.reputation();
     let consumer = consumer(config, &topic, homes)?;
-    let deadline = clock.mono() + WITHIN;
+    let (now, began) = (clock.wall(), clock.mono());
+    let mut heard = began;
     let mut behind: BTreeSet<i32> = homes.iter().map(|home| i32::from(*home)).collect();
     while !behind.is_empty() {
-        match consumer.poll(LOOK) {
+        let came = consumer.poll(LOOK);
+        heard = if came.is_some() { clock.mono() } else { heard };
+        match came {
             None => {}
             Some(Ok(message)) => {
                 let read = |value| {
@@ -41,7 +52,7 @@ pub(super) fn counters(config: &CountConfig, homes: &[Home], clock: &Clock) -> R
                 match message.payload().map(read) {
                     Some(Ok((cohort, partition, partial))) if i32::from(partition) == message.partition() => {
                         if let Some(counter) = counters.get_mut(&partition) {
-                            counter.restore(cohort, partial);
+                            counter.restore(cohort, partial, now);
                         }
                     }
                     Some(Ok(_)) | None => {}
@@ -57,8 +68,12 @@ pub(super) fn counters(config: &CountConfig, homes: &[Home], clock: &Clock) -> R
                 _ => return Err(format!("`{topic}` cannot be read: {error}; hint: check the topic's ACLs")),
             },
         }
-        if clock.mono() > deadline {
-            return Err(format!("`{topic}` was not read to its end within {WITHIN:?}, partitions {behind:?} are left"));
+        let mono = clock.mono();
+        if mono > heard + QUIET || mono > began + WITHIN {
+            return Err(format!("`{topic}` was not read to its end in time, partitions {behind:?} are left"));
+        }
+        if matches!(stop.try_recv(), Err(TryRecvError::Disconnected)) {
+            return Err("the daemon ends".to_owned());
         }
     }
     Ok(counters)

@@ -4,7 +4,7 @@
 //! who has had enough of one tenant may wait for another's parcel.
 
 use crate::event::{Happened, Record};
-use crate::job::{Channel, Wall};
+use crate::job::{Channel, Lane, Wall};
 use crate::outcome::Cause;
 use crate::recipient::address::Hashed;
 use crate::recipient::suppression::{Scope, Suppression};
@@ -17,7 +17,11 @@ pub fn after(event: &Record<'_>, soft: &mut SoftBounces) -> Option<Suppression> 
     let own = Some(&*event.tenant).filter(|tenant| !tenant.is_empty());
     let (reason, scope, tenant) = match event.happened {
         Happened::BouncedHard => (Cause::HardBounce, Scope::All, None),
-        Happened::VendorSuppressed => (Cause::Vendor, Scope::All, None),
+        // A vendor's list says that somebody left this account, not why: as narrow as what it answered.
+        Happened::VendorSuppressed if event.channel == Channel::Email && event.lane != Some(Lane::Transactional) => {
+            (Cause::Vendor, Scope::Marketing, own)
+        }
+        Happened::VendorSuppressed => (Cause::Vendor, Scope::All, own),
         Happened::Complained => (Cause::Complaint, Scope::Marketing, own),
         // A text message is answered with STOP: that means every one of this sender's.
         Happened::Unsubscribed if event.channel == Channel::Sms => (Cause::Unsubscribe, Scope::All, own),

@@ -120,7 +120,8 @@ struct Callback<'a> {
 
 impl<'a> Callback<'a> {
     /// Reads the parameters; `words` is all of them run together, as signed. Every name begins with a letter, so no
-    /// number and no sid can be cut short; sid, status, numbers and code have one form, so none can be drawn longer; and
+    /// number and no sid can be cut short; sid, status, numbers and code have one form, so none can be drawn longer; a
+    /// number's name stands there once, so that no text can bring another's; and
     /// a code that is signed but is no parameter was hidden in one.
     fn read(parameters: &'a [(Cow<'a, str>, Cow<'a, str>)], words: &str) -> Result<Self, Turned> {
         if !parameters.iter().all(|(name, _)| name.starts_with(|c: char| c.is_ascii_alphabetic())) {
@@ -146,6 +147,10 @@ impl<'a> Callback<'a> {
             return Err(Turned::Malformed("no message sid"));
         }
         let number = callback.error.len() <= 6 && callback.error.bytes().all(|b| b.is_ascii_digit());
+        // Whoever wrote the text may have written a number into it, to be cut out as another's.
+        if ["From+", "To+"].iter().any(|name| words.matches(name).count() > 1) {
+            return Err(Turned::Malformed("a number within another value"));
+        }
         let hidden = !callback.status.is_empty() && callback.error.is_empty() && words.contains("ErrorCode");
         if !number || hidden {
             return Err(Turned::Malformed("an error code that is none"));
