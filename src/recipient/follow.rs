@@ -21,8 +21,8 @@ use crate::observe::{Clock, Metrics};
 
 /// The thread looks this often whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
-/// Longest wait for an answer.
-const ANSWER: Duration = Duration::from_millis(500);
+/// With every so manieth question the partitions are counted.
+const COUNTED: u32 = 30;
 /// So many questions within the longest staleness: some may fail.
 const QUESTIONS: u32 = 5;
 
@@ -81,7 +81,9 @@ pub async fn follow(
                 let every = config.max_stale / QUESTIONS;
                 Follower {
                     reader,
-                    homes,
+                    read: i32::from(homes),
+                    there: i32::from(homes),
+                    asked: 0,
                     recipients,
                     metrics,
                     clock,
@@ -102,7 +104,12 @@ pub async fn follow(
 
 struct Follower {
     reader: Reader,
-    homes: Home,
+    /// The partitions that are read.
+    read: i32,
+    /// As many there were when they were counted last.
+    there: i32,
+    /// Questions so far.
+    asked: u32,
     recipients: Arc<Recipients>,
     metrics: Metrics,
     clock: Clock,
@@ -140,12 +147,12 @@ impl Follower {
     fn ask(&mut self) {
         let asked = self.clock.mono();
         if self.feed.is_none() {
-            match self.reader.starts(self.patience()) {
+            match self.reader.starts(self.every) {
                 Ok(starts) => self.feed = Some(Self::begin(&starts)),
                 Err(error) => return self.not_heard(&error),
             }
         }
-        match (self.whole().and_then(|()| self.reader.ends(self.patience())), &mut self.feed) {
+        match (self.whole().and_then(|()| self.reader.ends(self.every)), &mut self.feed) {
             (Ok(ends), Some(feed)) => {
                 self.deaf = false;
                 feed.told(asked, &ends);
@@ -155,18 +162,18 @@ impl Follower {
         }
     }
 
-    /// How long an answer is waited for: what has come in the meantime waits as well.
-    fn patience(&self) -> Duration {
-        self.every.min(ANSWER)
-    }
-
-    /// A partition that was added is read by nobody, and what is in it stands in no order with what was elsewhere.
-    fn whole(&self) -> Result<(), String> {
-        let (read, there) = (i32::from(self.homes), self.reader.count(self.patience())?);
-        match there == read {
+    /// A partition that was added is read by nobody, and what is in it stands in no order with what was elsewhere. Looked at
+    /// now and then; no answer is no news.
+    fn whole(&mut self) -> Result<(), String> {
+        self.asked = self.asked.wrapping_add(1);
+        if self.asked.is_multiple_of(COUNTED) {
+            self.there = self.reader.count(self.every).unwrap_or(self.there);
+        }
+        match self.there == self.read {
             true => Ok(()),
             false => Err(format!(
-                "the topic has {there} partitions, of which {read} are read; hint: it must have as many as all others from its making on"
+                "the topic has {} partitions, of which {} are read; hint: it must have as many as all others from its making on",
+                self.there, self.read
             )),
         }
     }

@@ -27,13 +27,13 @@ use crate::support::{PARTITIONS, PATIENCE, World, kafka, until};
 const KEPT: f64 = 0.9;
 /// Of the free provider, in the full run and else: far less than the machine can bear, so that what is missing was held
 /// up.
-const LIMIT: [&str; 2] = ["500 messages/s", "250 messages/s"];
+const LIMIT: [&str; 2] = ["500 messages/s", "120 messages/s"];
 /// What memory may grow by between a third of the way and the end, in KiB.
 const GROWTH_KIB: u64 = 48 * 1024;
 
 /// A request that hangs keeps its partition from being committed for so long. In this time the free provider takes many
 /// windows' worth of jobs.
-const REQUEST_TIMEOUT: &str = "2s";
+const REQUEST_TIMEOUT: &str = "3s";
 
 /// How a provider blocks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -170,17 +170,17 @@ fn watch(audit: &Watch, ends: u64, daemon: &mut Daemon) -> (Vec<u64>, f64) {
 /// The free provider alone, then with the blocked one's jobs between its own, then the blocked one well again.
 fn nobody_waits(name: &str, how: Block, slow_per_free: usize) {
     let world = World::alone(name);
-    let free = world.size(if slow_per_free == 1 { 100_000 } else { 111_111 }, 3_500, 1_500);
+    let free = world.size(if slow_per_free == 1 { 100_000 } else { 111_111 }, 2_000, 1_200);
     // What is read ahead must be less than what is enqueued, or nobody stands in anybody's way.
     let window = world.size(
         "[retry]\nattempts_max = 100",
-        "[intake]\nwindow_jobs = 100\n[retry]\nattempts_max = 100",
+        "[intake]\nwindow_jobs = 200\n[retry]\nattempts_max = 100",
         "[intake]\nwindow_jobs = 100\n[retry]\nattempts_max = 100",
     );
     let mut blocked = Blocked::new(&world, how);
     let texts =
         |skip: usize, count: usize| world.jobs(41, Mix::only(Lane::Marketing, Shape::Sms)).skip(skip).take(count);
-    let alone: Vec<Generated> = texts(0, free.min(1_500)).collect();
+    let alone: Vec<Generated> = texts(0, free.min(world.size(1_500, 600, 600))).collect();
     let between: Vec<Generated> = texts(alone.len(), free).collect();
     let known = alone.len() + between.len();
     let slow = world.jobs(42, Mix::only(Lane::Marketing, blocked.shape())).skip(known).take(free * slow_per_free);
