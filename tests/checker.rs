@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod support;
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use peakpost::sim::arrivals::{Arrival, RequestArrival, Vendor};
@@ -14,6 +16,7 @@ use peakpost::sim::load::Expect;
 use support::checker::arrivals::{self, Limit};
 use support::checker::history::{Asked, Commit, Ending, History, Letter, Place};
 use support::checker::{Blow, Verdict, Weather, commits, judge, outcomes, permits, sources};
+use support::timed::{ATTEMPTS, in_time, judged};
 
 const JOBS: &str = "p.jobs.marketing";
 const DELAY: &str = "p.delay.10s";
@@ -306,11 +309,26 @@ fn the_judge_names_every_promise_that_is_broken() {
     h.dump.endings.remove(2);
     h.dump.commits.push(commit(1_060, JOBS, 3, 5));
     h.seen.messages.push(arrival(3 * SECOND, "t/0"));
-    let told = std::panic::catch_unwind(|| judge(&h, &Weather::default())).expect_err("a wrong history");
+    let told = catch_unwind(|| judge(&h, &Weather::default())).expect_err("a wrong history");
     let told = told.downcast_ref::<String>().unwrap();
     let wants =
         ["jobs are lost", "sent twice without cause", "committed past", "went backward", "as foretold", "exactly one"];
     for wanted in wants {
         assert!(told.contains(wanted), "must say `{wanted}`: {told}");
     }
+}
+
+#[test]
+fn only_a_promise_in_time_is_tried_again() {
+    let count = Cell::new(0);
+    judged(|| in_time(count.replace(count.get() + 1) == 1, || "a first miss".into()));
+    assert_eq!(count.get(), 2, "tried until it is kept");
+    count.set(0);
+    let always = || judged(|| in_time(count.replace(count.get() + 1) > ATTEMPTS, || "every time".into()));
+    assert!(catch_unwind(AssertUnwindSafe(always)).is_err(), "who always misses, fails");
+    assert_eq!(count.get(), ATTEMPTS);
+    count.set(0);
+    let wrong = || judged(|| assert_eq!(count.replace(count.get() + 1), 1, "wrong at once"));
+    assert!(catch_unwind(AssertUnwindSafe(wrong)).is_err(), "what is wrong fails");
+    assert_eq!(count.get(), 1, "and is not tried again");
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender};
 use peakpost::control::Order;
-use peakpost::intake::control::{self, Following};
+use peakpost::intake::control;
 use peakpost::intake::{self, FirstStart, Intake};
 use peakpost::job::receipt::{Back, Why};
 use peakpost::job::topic::Topics;
@@ -18,6 +18,7 @@ use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Source, 
 use peakpost::lane::inbox::{ToShard, Turned};
 use peakpost::ledger::ownership::Ownership;
 use peakpost::ledger::usage::Opened;
+use peakpost::observe::thread::Running;
 use peakpost::observe::{Clock, Metrics};
 use peakpost::outcome::{Kind, Outcome, Reason};
 use peakpost::settle::{self, Deferral, Settlement, Settling, Subject, WriteAhead};
@@ -154,7 +155,7 @@ impl Line {
     }
 
     /// Follows what instances tell each other.
-    fn follow(&self) -> (Result<Following, String>, mpsc::Receiver<Order>) {
+    fn follow(&self) -> (Result<Running, String>, mpsc::Receiver<Order>) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (to, orders) = mpsc::channel(1);
         (runtime.block_on(control::follow(&self.config(), HOMES, to, Clock::default())), orders)
@@ -305,6 +306,20 @@ fn homes_whose_past_cannot_be_read_stop_and_name_the_topic() {
     assert_eq!(instance.ownership.owned(), [], "what was spent is not known, so nothing may be sent");
     assert!(instance.usage.try_recv().is_err(), "and nobody may be told that it was nothing");
     instance.stop();
+}
+
+/// A member that was taken for dead waits for nothing at a stop: no commit of its homes can be acknowledged any more.
+#[test]
+fn who_is_out_of_the_group_leaves_at_once() {
+    let line = Line::new();
+    let mut instance = line.start(usize::from(HOMES));
+    instance.told();
+    let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+    line.cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[unknown; 1000]);
+    let began = Clock::default().mono();
+    instance.stop();
+    let took = Clock::default().mono() - began;
+    assert!(took < PATIENCE / 2, "it took {took:?} of at most {PATIENCE:?}: it has waited for a commit");
 }
 
 /// A stop of the whole account that ends so many milliseconds from now.

@@ -12,10 +12,10 @@ use super::Failure;
 use crate::config::Config;
 use crate::control::Order;
 use crate::dispatch::Reputation;
-use crate::feedback::sums;
-use crate::feedback::workers::Workers;
+use crate::feedback::{sums, workers};
 use crate::intake::control;
 use crate::job::Home;
+use crate::observe::thread::Running;
 use crate::observe::{Clock, Metrics};
 use crate::recipient::address::Keyer;
 use crate::recipient::{Recipients, follow};
@@ -24,12 +24,7 @@ use crate::recipient::{Recipients, follow};
 const ORDERS: usize = 1024;
 
 /// The threads.
-pub(super) struct Followers {
-    control: control::Following,
-    sums: sums::Following,
-    workers: Workers,
-    suppressions: follow::Following,
-}
+pub(super) struct Followers([Running; 4]);
 
 /// What they bring.
 pub(super) struct Known {
@@ -52,29 +47,23 @@ impl Followers {
         let control = control.map_err(Failure::Unavailable)?;
         let sums = sums::follow(&config.counts, homes, metrics.clone(), clock.clone()).await;
         let (sums, verdicts) = sums.map_err(Failure::Unavailable)?;
-        let workers = Workers::start(config.counts.clone(), metrics.clone(), clock.clone());
+        let workers = workers::start(config.counts.clone(), metrics.clone(), clock.clone());
         let workers = workers.map_err(Failure::Broken)?;
         let recipients = Arc::new(Recipients::new(keyer, config.suppressions.max_stale, clock.mono()));
         let (known, told, time) = (Arc::clone(&recipients), metrics.clone(), clock.clone());
         let suppressions = follow::follow(&config.suppressions, homes, known, told, time).await;
         let suppressions = suppressions.map_err(Failure::Broken)?;
         let reputation = Reputation { verdicts, mailboxes: config.mailboxes.clone() };
-        Ok((Self { control, sums, workers, suppressions }, Known { orders, reputation, recipients }))
+        Ok((Self([control, sums, workers, suppressions]), Known { orders, reputation, recipients }))
     }
 
     /// Whether one of them has ended by itself, which none should.
     pub(super) fn any_finished(&self) -> bool {
-        self.control.is_finished()
-            || self.sums.is_finished()
-            || self.workers.is_finished()
-            || self.suppressions.is_finished()
+        self.0.iter().any(Running::is_finished)
     }
 
     /// Ends them. Blocks for a moment.
     pub(super) fn stop(self) {
-        self.control.stop();
-        self.sums.stop();
-        self.workers.stop();
-        self.suppressions.stop();
+        self.0.into_iter().for_each(Running::stop);
     }
 }

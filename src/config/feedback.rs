@@ -4,6 +4,7 @@
 //! Must not know: what becomes of an event.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::build::Collected;
@@ -13,6 +14,9 @@ use super::raw::{self, Provider, Raw};
 use crate::provider::Ear;
 use crate::provider::secret::Secret;
 use crate::recipient::mailbox::Mailboxes;
+
+/// Less turns away whose clock is a little off; more keeps a captured request good for ever.
+const AGES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 86_400);
 
 pub(super) fn listener(
     c: &mut Collected,
@@ -61,27 +65,35 @@ fn kind(c: &mut Collected, p: &Provider, of: &raw::Ear) -> Result<Ear, String> {
         ("url", of.url.is_some()),
         ("max_age", of.max_age.is_some()),
     ];
-    let (known, max_age): (&[&str], &str) = match p.kind.as_str() {
-        // SendGrid tells again for 24 hours.
-        "sendgrid" => (&["public_key", "max_age"], "25h"),
-        "twilio" => (&["url", "key"], "1h"),
-        _ => (&["key", "max_age"], "5m"),
+    let known: &[&str] = match p.kind.as_str() {
+        "sendgrid" => &["public_key", "max_age"],
+        "twilio" => &["url", "key"],
+        _ => &["key", "max_age"],
     };
     if let Some((key, _)) = given.iter().find(|(key, given)| *given && !known.contains(key)) {
         return Err(format!("`{key}` means nothing for kind \"{}\"; it takes {}", p.kind, known.join(", ")));
     }
-    let max_age = c.duration("max_age", of.max_age.as_deref().unwrap_or(max_age));
+    let mut max_age = |or: &str| {
+        let age = c.duration("feedback.max_age", of.max_age.as_deref().unwrap_or(or));
+        c.must(AGES.contains(&age), || format!("providers \"{}\": feedback.max_age must be 1m to 7d", p.name));
+        age
+    };
     let need = |key: &str, value: &Option<String>| value.clone().ok_or_else(|| format!("`{key}` is missing"));
     let secret = |value: &Option<String>| Secret::resolve(&need("key", value)?).map_err(|e| format!("`key`: {e}"));
     match p.kind.as_str() {
-        "sendgrid" => Ear::sendgrid(&need("public_key", &of.public_key)?, max_age),
+        // SendGrid tells again for 24 hours.
+        "sendgrid" => Ear::sendgrid(&need("public_key", &of.public_key)?, max_age("25h")),
         "twilio" => {
             let url = need("url", &of.url)?;
             safe_base(&url)?;
+            let door = format!("/feedback/{}", p.name);
+            if !url.ends_with(&door) {
+                return Err(format!("`url` must end in `{door}`, which is where it is listened to for this provider"));
+            }
             // Callbacks are signed with the account's auth token, whoever signs in to send.
             let token = if p.user.is_none() { of.key.clone().or_else(|| p.password.clone()) } else { of.key.clone() };
             Ear::twilio(&secret(&token)?, &url)
         }
-        _ => Ear::signed(&secret(&of.key)?, max_age),
+        _ => Ear::signed(&secret(&of.key)?, max_age("5m")),
     }
 }

@@ -85,7 +85,7 @@ pub struct CountConfig {
     pub client: Vec<(String, String)>,
     /// Topic names.
     pub topics: Topics,
-    /// The line's consumer group. That of the workers is called so, with `-feedback` behind it.
+    /// The line's consumer group.
     pub group: String,
     /// Time after which the group gives a silent worker's partitions away.
     pub session_timeout: Duration,
@@ -93,6 +93,14 @@ pub struct CountConfig {
     pub heartbeat: Duration,
     /// What counts mean.
     pub reputation: reputation::Config,
+}
+
+impl CountConfig {
+    /// The group of the workers.
+    #[must_use]
+    pub fn workers(&self) -> String {
+        format!("{}-feedback", self.group)
+    }
 }
 
 impl std::fmt::Debug for CountConfig {

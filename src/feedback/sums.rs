@@ -7,17 +7,16 @@ mod feed;
 mod tell;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use rdkafka::message::Message;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use self::feed::{Came, Feed};
 use super::CountConfig;
 use crate::control::Release;
 use crate::job::Home;
+use crate::observe::thread::{Running, Stop};
 use crate::observe::{Clock, Metrics};
 use crate::reputation::{Cohort, Partial, Sums, Verdicts};
 
@@ -37,29 +36,6 @@ const DECIDE_ANYWAY: Duration = Duration::from_secs(10);
 /// What this instance goes by. The newest verdicts are always there.
 pub type Told = watch::Receiver<Arc<Verdicts>>;
 
-/// The running reader. Dropping it ends the thread as well, a moment later.
-#[derive(Debug)]
-pub struct Following {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Following {
-    /// Whether it has ended, which it does not by itself.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Ends it and waits for that: a fraction of a second.
-    pub fn stop(self) {
-        drop(self.stop);
-        if self.thread.join().is_err() {
-            tracing::error!(target: "peakpost::reputation", "the thread that adds up reputations panicked");
-        }
-    }
-}
-
 /// Starts reading. Returns once everything that was there has been read. `homes`: partitions of the topics.
 ///
 /// # Errors
@@ -69,29 +45,15 @@ pub async fn follow(
     homes: Home,
     metrics: Metrics,
     clock: Clock,
-) -> Result<(Following, Told), String> {
-    let (stop, stopped) = bounded(1);
-    let (tell, told) = oneshot::channel();
+) -> Result<(Running, Told), String> {
     let (verdicts, newest) = watch::channel(Arc::default());
     let config = config.clone();
     // The clients are made and dropped on the thread, which may have to wait for them.
-    let thread = std::thread::Builder::new()
-        .name("reputation".to_owned())
-        .spawn(move || {
-            let reader = Reader::new(config, homes, verdicts, metrics, clock);
-            match reader.and_then(|mut reader| reader.catch_up().map(|()| reader)) {
-                Ok(reader) => {
-                    let _gone = tell.send(Ok(()));
-                    reader.follow(&stopped);
-                }
-                Err(why) => {
-                    let _gone = tell.send(Err(why));
-                }
-            }
-        })
-        .map_err(|e| format!("cannot start the thread that adds up reputations: {e}"))?;
-    told.await.map_err(|_| "the thread that adds up reputations ended early; see the log".to_owned())??;
-    Ok((Following { stop, thread }, newest))
+    let caught_up = move || {
+        let mut reader = Reader::new(config, homes, verdicts, metrics, clock)?;
+        reader.catch_up().map(|()| reader)
+    };
+    Ok((Running::ready("reputation", caught_up, Reader::follow).await?, newest))
 }
 
 struct Reader {
@@ -143,9 +105,9 @@ impl Reader {
         Ok(())
     }
 
-    fn follow(mut self, stop: &Receiver<()>) {
+    fn follow(mut self, stop: &Stop) {
         let mut deaf = false;
-        while !matches!(stop.try_recv(), Err(TryRecvError::Disconnected)) {
+        while !stop.is_told() {
             match self.look(LOOK) {
                 Ok(true) => deaf = false,
                 Ok(false) => {}

@@ -225,7 +225,7 @@ impl Owner {
             failpoint!("inside_revoke");
             self.end_as(*home, Phase::Closing);
         }
-        self.leaving = Some(Leaving { homes, deadline, commit: None });
+        self.leaving = Some(Leaving { homes, deadline, commit: None, out: false });
     }
 
     pub(super) fn stop_home(&mut self, home: Home, error: String) {
@@ -266,7 +266,8 @@ impl Owner {
         }
         let fence = &mut self.fence;
         let number = *leaving.commit.get_or_insert_with(|| fence.hurry());
-        let committed = fence.reached(number) || owned.is_empty();
+        // What is durable and not committed is found by the next owner in the outcomes.
+        let committed = fence.reached(number) || owned.is_empty() || leaving.out;
         if !committed && now < after(leaving.deadline, self.config.lease) {
             return Ok(None);
         }

@@ -5,49 +5,25 @@
 //! Must not know: what becomes of an order, which of them are this instance's own.
 
 use std::collections::BTreeSet;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::{Config, after, reader};
+use super::{Config, after};
 use crate::control::Order;
 use crate::job::Home;
+use crate::observe::thread::{Running, Stop};
 use crate::observe::{Clock, kafka};
 
 /// Longest reading of what was there before.
 const CATCH_UP: Duration = Duration::from_secs(30);
 /// The thread looks this often whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// The running reader. Dropping it ends the thread as well, a moment later.
-#[derive(Debug)]
-pub struct Following {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Following {
-    /// Whether it has ended, which it does by itself only when nobody listens any more.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Ends it and waits for that: a fraction of a second.
-    pub fn stop(self) {
-        drop(self.stop);
-        if self.thread.join().is_err() {
-            tracing::error!(target: "peakpost::control", "the thread that reads orders panicked");
-        }
-    }
-}
 
 /// Starts reading. Returns once everything that was there has been read; what of it is in force comes through `orders`
 /// first. `homes`: partitions of the topic.
@@ -59,36 +35,20 @@ pub async fn follow(
     homes: Home,
     orders: mpsc::Sender<Order>,
     clock: Clock,
-) -> Result<Following, String> {
-    let (stop, stopped) = bounded(1);
-    let (tell, told) = oneshot::channel();
+) -> Result<Running, String> {
     let config = config.clone();
     // The client is made and dropped on the thread, which may have to wait for it.
-    let thread = std::thread::Builder::new()
-        .name("control".to_owned())
-        .spawn(move || {
-            let reader = Reader::new(&config, homes, orders, stopped, clock);
-            match reader.and_then(|reader| Ok((reader.catch_up(homes)?, reader))) {
-                Ok((standing, reader)) => {
-                    // Who has gone meanwhile is found out with the first order.
-                    let _gone = tell.send(Ok(()));
-                    reader.follow(standing);
-                }
-                Err(why) => {
-                    let _gone = tell.send(Err(why));
-                }
-            }
-        })
-        .map_err(|e| format!("cannot start the thread that reads orders: {e}"))?;
-    told.await.map_err(|_| "the thread that reads orders ended early; see the log".to_owned())??;
-    Ok(Following { stop, thread })
+    let caught_up = move || {
+        let reader = Reader::new(&config, homes, orders, clock)?;
+        Ok((reader.catch_up(homes)?, reader))
+    };
+    Running::ready("control", caught_up, |(standing, reader), stop| reader.follow(standing, stop)).await
 }
 
 struct Reader {
     consumer: BaseConsumer,
     topic: String,
     orders: mpsc::Sender<Order>,
-    stop: Receiver<()>,
     clock: Clock,
 }
 
@@ -101,14 +61,8 @@ enum Came {
 }
 
 impl Reader {
-    fn new(
-        config: &Config,
-        homes: Home,
-        orders: mpsc::Sender<Order>,
-        stop: Receiver<()>,
-        clock: Clock,
-    ) -> Result<Self, String> {
-        let mut client = reader(config);
+    fn new(config: &Config, homes: Home, orders: mpsc::Sender<Order>, clock: Clock) -> Result<Self, String> {
+        let mut client = kafka::reader(&config.client, &config.group);
         client
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
@@ -122,7 +76,7 @@ impl Reader {
             tpl.add_partition_offset(&topic, partition, Offset::Beginning).map_err(|e| e.to_string())?;
         }
         consumer.assign(&tpl).map_err(|e| format!("assign `{topic}`: {e}"))?;
-        Ok(Self { consumer, topic, orders, stop, clock })
+        Ok(Self { consumer, topic, orders, clock })
     }
 
     /// Reads every partition to the end that it has now. Returns what is still in force.
@@ -148,12 +102,12 @@ impl Reader {
     }
 
     /// Hands over what is in force, then what comes, until it is told to end or nobody listens.
-    fn follow(self, standing: Vec<Order>) {
+    fn follow(self, standing: Vec<Order>, stop: &Stop) {
         if standing.into_iter().any(|order| self.orders.blocking_send(order).is_err()) {
             return;
         }
         let mut deaf = false;
-        while !matches!(self.stop.try_recv(), Err(TryRecvError::Disconnected)) {
+        while !stop.is_told() {
             match self.look() {
                 Ok(Came::Order(order)) => {
                     deaf = false;

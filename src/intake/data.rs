@@ -20,7 +20,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 
-use super::{Config, reader};
+use super::Config;
 use crate::job::{Home, Lane, Source};
 use crate::observe::{Metrics, kafka};
 
@@ -96,7 +96,7 @@ impl Data {
             Ahead::Little => layout.later().collect(),
         };
         let sources: Vec<_> = sources.into_iter().map(|s| (s, config.topics.source(s).to_owned())).collect();
-        let mut client = reader(config);
+        let mut client = kafka::reader(&config.client, &config.group);
         // Fetched ahead by the client, per partition queue and before decompression; bounded beside our own
         // budget: a quarter of it, over all queues, at least enough for the largest record.
         let queues = usize::from(homes) * Lane::ALL.len();

@@ -16,11 +16,11 @@ use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::{Config, reader};
+use super::Config;
 use crate::job::Home;
 use crate::ledger;
 use crate::observe::failpoint::failpoint;
@@ -34,7 +34,23 @@ pub(super) enum Event {
     /// These homes go to somebody else once we let go. `lost`: they have gone already.
     Revoked { homes: Vec<Home>, lost: bool },
     /// A commit was answered: that of the lanes, and that of tiers and holds.
-    Committed(Result<(), String>, Result<(), String>),
+    Committed(Result<(), Refused>, Result<(), Refused>),
+}
+
+/// Why a commit was not acknowledged.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    pub(super) error: String,
+    /// The group does not know this member any more: the homes have gone, and nothing of them can be committed.
+    pub(super) out: bool,
+}
+
+impl Refused {
+    fn new(error: &KafkaError) -> Self {
+        use RDKafkaErrorCode as Code;
+        let out = matches!(error.rdkafka_error_code(), Some(Code::UnknownMemberId | Code::IllegalGeneration));
+        Self { error: error.to_string(), out }
+    }
 }
 
 #[derive(Default)]
@@ -117,7 +133,7 @@ impl Membership {
         let fail = |e: KafkaError| format!("cannot join group `{}`: {e}", config.group);
         let asker = kafka::client(&config.client).create().map_err(fail)?;
         let ms = |d: Duration| d.as_millis().to_string();
-        let mut client = reader(config);
+        let mut client = kafka::reader(&config.client, &config.group);
         client
             .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "cooperative-sticky")
@@ -236,7 +252,7 @@ fn commit_each(consumer: &BaseConsumer<Context>, queue: &Receiver<Requests>, wak
         failpoint!("before_commit");
         let commit = |requests: &[TopicPartitionList]| {
             let answer = requests.iter().try_for_each(|positions| consumer.commit(positions, CommitMode::Sync));
-            answer.map_err(|e| e.to_string())
+            answer.map_err(|e| Refused::new(&e))
         };
         let lanes = commit(&lanes);
         // One tier that cannot be committed must not cost the lease.

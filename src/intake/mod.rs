@@ -25,7 +25,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use rdkafka::config::ClientConfig;
 use tokio::sync::{mpsc, watch};
 
 use crate::job::Home;
@@ -34,7 +33,7 @@ use crate::job::topic::Topics;
 use crate::lane::inbox::ToShard;
 use crate::ledger::ownership::Ownership;
 use crate::ledger::usage::Opened;
-use crate::observe::{Clock, Metrics, kafka};
+use crate::observe::{Clock, Metrics};
 
 /// How homes are owned and read.
 #[derive(Clone)]
@@ -173,14 +172,6 @@ pub fn start(
     let links = links(thread.thread().clone())?;
     links_tx.send(links).map_err(|_| "the intake thread ended early".to_owned())?;
     Ok(Intake { stop, status, thread })
-}
-
-/// What every consumer here has in common: its group, without which a client assigns nothing, and that it commits nothing
-/// of its own accord.
-fn reader(config: &Config) -> ClientConfig {
-    let mut client = kafka::client(&config.client);
-    client.set("group.id", &config.group).set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
-    client
 }
 
 /// Deadline arithmetic that never overflows.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::data::{Ahead, Data};
 use super::fence::Fence;
 use super::home::{Owned, Phase};
-use super::membership::{Event, Membership, Position};
+use super::membership::{Event, Membership, Position, Refused};
 use super::reading::Pace;
 use super::restore::Restore;
 use super::trim::Trim;
@@ -38,6 +38,8 @@ pub(super) struct Leaving {
     pub(super) deadline: Instant,
     /// The commit that must be acknowledged before they are let go; set once their receipts are back.
     pub(super) commit: Option<u64>,
+    /// The group has given them away meanwhile: none will be. Told of only at a stop, when no membership follows.
+    pub(super) out: bool,
 }
 
 pub(super) struct Owner {
@@ -262,13 +264,16 @@ impl Owner {
         }
     }
 
-    fn committed(&mut self, lanes: &Result<(), String>, later: Result<(), String>) {
+    fn committed(&mut self, lanes: &Result<(), Refused>, later: Result<(), Refused>) {
         let result = lanes.clone().and(later);
         let label = if result.is_ok() { "acknowledged" } else { "failed" };
         self.links.metrics.commits.with_label_values(&[label]).inc();
-        if let Err(error) = &result {
+        if let Err(Refused { error, out }) = &result {
             tracing::warn!(target: "peakpost::intake", error, "commit failed; trying again");
             self.commit_all_again();
+            if let Some(leaving) = self.leaving.as_mut().filter(|_| self.stopping) {
+                leaving.out = *out;
+            }
         }
         if let Some(until) = self.fence.answered(lanes.is_ok()) {
             self.links.ownership.renew(until);

@@ -15,7 +15,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
-use super::{Config, reader};
+use super::Config;
 use crate::job::receipt::End;
 use crate::job::topic::Topics;
 use crate::job::{Home, JobKey};
@@ -81,7 +81,7 @@ impl Drop for Reading {
 
 impl Restore {
     pub(super) fn new(config: &Config, wake: Thread) -> Result<Self, String> {
-        let mut client = reader(config);
+        let mut client = kafka::reader(&config.client, &config.group);
         client
             .set("enable.partition.eof", "true")
             // What retention takes away between the look for the beginning and the reading is gone for us as well.

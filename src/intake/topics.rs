@@ -253,7 +253,8 @@ impl Plan {
                 None => report.faults.push(format!("topic `{}` is not there; {mend}", topic.name)),
                 Some(count) if *count != usize::from(report.partitions) => report.faults.push(format!(
                     "topic `{}` has {count} partitions and `{}` has {}; all topics of the line have the same number; \
-                     hint: raise the smaller with `kafka-topics.sh --alter --partitions N`, the jobs topics last",
+                     hint: raise the smaller with `kafka-topics.sh --alter --partitions N`, the jobs topics last; but \
+                     make suppressions anew (`peakpost suppress export`, then `import`): they lie by their keys' hashes",
                     topic.name,
                     self.topics.homes(),
                     report.partitions

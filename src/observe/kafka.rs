@@ -17,6 +17,15 @@ pub fn client(properties: &[(String, String)]) -> ClientConfig {
     client
 }
 
+/// The configuration of a consumer, with what all of them have in common: a group, without which a client assigns nothing,
+/// and that it commits nothing of its own accord.
+#[must_use]
+pub fn reader(properties: &[(String, String)], group: &str) -> ClientConfig {
+    let mut client = client(properties);
+    client.set("group.id", group).set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
+    client
+}
+
 /// A line of the Kafka client, under target `librdkafka`. `facility` is its own word for where it comes from.
 pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     use RDKafkaLogLevel as Level;

@@ -11,6 +11,7 @@ pub(crate) mod failpoint;
 pub mod kafka;
 pub mod logs;
 pub mod metrics;
+pub mod thread;
 
 pub use clock::Clock;
 pub use metrics::Metrics;

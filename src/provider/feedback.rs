@@ -7,7 +7,7 @@
 //! | dialect | signed by | replays |
 //! |---|---|---|
 //! | `SendGrid` | ECDSA P-256 over timestamp and body | stale after `max_age`, else the same event ids |
-//! | Twilio | HMAC-SHA1 over URL and parameters, without a time | never stale: the same event ids, so no-ops |
+//! | Twilio | HMAC-SHA1 over URL and parameters, without a time | never stale: the same event ids, no-ops as long as these are remembered |
 //! | signed | HMAC-SHA256 over id, timestamp and body (Standard Webhooks 1.0) | stale after `max_age`, else the same event ids |
 
 use std::time::Duration;

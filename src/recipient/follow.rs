@@ -6,10 +6,8 @@
 //! Must not know: who asks the table, what is sent.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use rdkafka::message::Message;
 
 use super::feed::Feed;
@@ -17,6 +15,7 @@ use super::reader::{Came, Reader};
 use super::suppression::{self, Key};
 use super::{Config, Recipients};
 use crate::job::Home;
+use crate::observe::thread::{Running, Stop};
 use crate::observe::{Clock, Metrics};
 
 /// The thread looks this often whether it is to end.
@@ -25,29 +24,6 @@ const LOOK: Duration = Duration::from_millis(50);
 const COUNTED: u32 = 30;
 /// So many questions within the longest staleness: some may fail.
 const QUESTIONS: u32 = 5;
-
-/// The running reader. Dropping it ends the thread as well, a moment later.
-#[derive(Debug)]
-pub struct Following {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Following {
-    /// Whether it has ended, which it does by itself only when it panics.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Ends it and waits for that: about a second at most.
-    pub fn stop(self) {
-        drop(self.stop);
-        if self.thread.join().is_err() {
-            tracing::error!(target: "peakpost::suppressions", "the thread that reads suppressions panicked");
-        }
-    }
-}
 
 /// Starts reading the topic of so many partitions. Does not wait: until everything has been read, `recipients` are not
 /// open.
@@ -60,46 +36,29 @@ pub async fn follow(
     recipients: Arc<Recipients>,
     metrics: Metrics,
     clock: Clock,
-) -> Result<Following, String> {
-    let (stop, stopped) = bounded(1);
-    let (tell, told) = tokio::sync::oneshot::channel();
+) -> Result<Running, String> {
     let config = config.clone();
     // The client is made and dropped on the thread, which may have to wait for it.
-    let thread = std::thread::Builder::new()
-        .name("suppressions".to_owned())
-        .spawn(move || {
-            let reader =
-                Reader::new(&config).and_then(|mut reader| reader.assign(0..i32::from(homes)).map(|()| reader));
-            let (reader, ready) = match reader {
-                Ok(reader) => (Some(reader), Ok(())),
-                Err(why) => (None, Err(why)),
-            };
-            // Who has gone meanwhile ends this thread in a moment.
-            let _gone = tell.send(ready);
-            if let Some(reader) = reader {
-                let now = clock.mono();
-                let every = config.max_stale / QUESTIONS;
-                Follower {
-                    reader,
-                    read: i32::from(homes),
-                    there: i32::from(homes),
-                    asked: 0,
-                    recipients,
-                    metrics,
-                    clock,
-                    every,
-                    feed: None,
-                    was_open: None,
-                    deaf: false,
-                    foreign: false,
-                    since: now,
-                }
-                .run(&stopped);
-            }
+    let reading = move || {
+        let mut reader = Reader::new(&config)?;
+        reader.assign(0..i32::from(homes))?;
+        Ok(Follower {
+            reader,
+            read: i32::from(homes),
+            there: i32::from(homes),
+            asked: 0,
+            recipients,
+            metrics,
+            since: clock.mono(),
+            clock,
+            every: config.max_stale / QUESTIONS,
+            feed: None,
+            was_open: None,
+            deaf: false,
+            foreign: false,
         })
-        .map_err(|e| format!("cannot start the thread that reads suppressions: {e}"))?;
-    told.await.map_err(|_| "the thread that reads suppressions ended early; see the log".to_owned())??;
-    Ok(Following { stop, thread })
+    };
+    Running::ready("suppressions", reading, Follower::run).await
 }
 
 struct Follower {
@@ -126,9 +85,9 @@ struct Follower {
 }
 
 impl Follower {
-    fn run(mut self, stop: &Receiver<()>) {
+    fn run(mut self, stop: &Stop) {
         let mut ask_at = self.since;
-        while !matches!(stop.try_recv(), Err(TryRecvError::Disconnected)) {
+        while !stop.is_told() {
             if self.clock.mono() >= ask_at {
                 self.ask();
                 self.show();

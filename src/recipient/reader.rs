@@ -38,12 +38,8 @@ impl Reader {
     /// # Errors
     /// When the client cannot be made.
     pub fn new(config: &Config) -> Result<Self, String> {
-        let mut client = kafka::client(&config.client);
+        let mut client = kafka::reader(&config.client, &config.group);
         client
-            // It never joins and commits nothing; a client that assigns needs a name all the same.
-            .set("group.id", &config.group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             // A transaction of somebody else's must not hold up what is behind it.

@@ -69,11 +69,8 @@ impl Reader {
     /// # Errors
     /// When the client cannot be made.
     pub fn open(properties: &[(String, String)], group: &str, topic: String) -> Result<Self, Trouble> {
-        let mut client = kafka::client(properties);
+        let mut client = kafka::reader(properties, group);
         client
-            .set("group.id", group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
             .set("fetch.wait.max.ms", "100")

@@ -38,12 +38,15 @@ fn each_kind_takes_what_its_vendor_signs_with() {
     }
     let silent = secrets.load(&file(HOOK, "")).unwrap();
     assert!(silent.providers[0].ear.is_none(), "a provider without `feedback` is not heard");
-    let table: [(&str, &str, &[&str], &str); 8] = [
+    let table: [(&str, &str, &[&str], &str); 11] = [
         (MAIL, "max_age = \"2h\"", &["\"one\"", "`public_key` is missing"], "nobody could be verified"),
         (MAIL, "public_key = \"aGVsbG8=\"", &["\"one\"", "hint"], "no key"),
         (MAIL, "key = \"KEY\"", &["`key` means nothing", "public_key"], "SendGrid has no shared secret"),
         (TEXT, "key = \"KEY\"", &["`url` is missing"], "Twilio signs the URL"),
         (TEXT, "url = \"http://feedback.test/x\"", &["must be https"], "nobody calls that"),
+        (TEXT, "url = \"https://feedback.test/feedback/two\"", &["/feedback/one"], "another provider's door"),
+        (TEXT, "url = \"https://x.test/feedback/one\", max_age = \"1h\"", &["means nothing"], "Twilio signs no time"),
+        (HOOK, "key = \"SIGNING\", max_age = \"5s\"", &["max_age must be 1m to 7d"], "clocks differ by more"),
         (TEXT_BY_KEY, CALLBACK, &["`key` is missing"], "an API key's secret signs no callback"),
         (HOOK, "key = \"KEY\"", &["whsec_"], "a secret of another form"),
         (HOOK, "key = \"whsec_plain\"", &["env:NAME"], "secrets are references"),

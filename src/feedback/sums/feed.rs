@@ -29,12 +29,8 @@ pub(super) struct Feed {
 
 impl Feed {
     pub(super) fn new(config: &CountConfig, topic: String, homes: Home) -> Result<Self, String> {
-        let mut client = kafka::client(&config.client);
+        let mut client = kafka::reader(&config.client, &config.group);
         client
-            // It never joins and commits nothing; a client that assigns needs a name all the same.
-            .set("group.id", &config.group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("fetch.wait.max.ms", "100")

@@ -75,15 +75,12 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn join(config: &CountConfig) -> Result<Self, String> {
-        let group = format!("{}-feedback", config.group);
-        let mut client = kafka::client(&config.client);
+        let group = config.workers();
+        let mut client = kafka::reader(&config.client, &group);
         let ms = |d: Duration| d.as_millis().to_string();
         client
-            .set("group.id", &group)
             .set("group.protocol", "classic")
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             // What retention took away before it was counted is gone.
             .set("auto.offset.reset", "earliest")
             .set("session.timeout.ms", ms(config.session_timeout))

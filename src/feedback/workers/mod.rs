@@ -12,7 +12,6 @@ mod restore;
 pub mod suppress;
 mod tally;
 
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use self::book::{Book, Part};
@@ -21,10 +20,10 @@ use self::publish::Publisher;
 use super::CountConfig;
 use crate::job::Home;
 use crate::observe::failpoint::failpoint;
+use crate::observe::thread::{Running, Stop};
 use crate::observe::{Clock, Metrics};
 use crate::reputation::Counter;
 use crate::reputation::count::SEEN_MAX;
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 /// Longest wait for an event; the thread looks as often whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -38,43 +37,15 @@ const TURN: usize = 10_000;
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// The running worker of this instance.
-#[derive(Debug)]
-pub struct Workers {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+/// Starts this instance's worker. It ends only when it is told to: it publishes what is counted and leaves the group.
+///
+/// # Errors
+/// When there is no thread for it.
+pub fn start(config: CountConfig, metrics: Metrics, clock: Clock) -> Result<Running, String> {
+    Running::start("feedback", move |stop| run(&config, &metrics, &clock, stop))
 }
 
-impl Workers {
-    /// Starts it.
-    ///
-    /// # Errors
-    /// When there is no thread for it.
-    pub fn start(config: CountConfig, metrics: Metrics, clock: Clock) -> Result<Self, String> {
-        let (stop, stopped) = bounded(1);
-        let thread = std::thread::Builder::new()
-            .name("feedback".to_owned())
-            .spawn(move || run(&config, &metrics, &clock, &stopped))
-            .map_err(|e| format!("cannot start the thread that counts feedback: {e}"))?;
-        Ok(Self { stop, thread })
-    }
-
-    /// Whether it has ended, which it does not by itself.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Publishes what is counted, leaves the group and ends.
-    pub fn stop(self) {
-        drop(self.stop);
-        if self.thread.join().is_err() {
-            tracing::error!(target: "peakpost::feedback", "the thread that counts feedback panicked");
-        }
-    }
-}
-
-fn run(config: &CountConfig, metrics: &Metrics, clock: &Clock, stop: &Receiver<()>) {
+fn run(config: &CountConfig, metrics: &Metrics, clock: &Clock, stop: &Stop) {
     let mut again = AGAIN;
     loop {
         let began = clock.mono();
@@ -89,7 +60,7 @@ fn run(config: &CountConfig, metrics: &Metrics, clock: &Clock, stop: &Receiver<(
         }
         let worked = clock.mono().saturating_duration_since(began);
         again = if worked > AGAIN_MAX { AGAIN } else { again };
-        if stop.recv_timeout(again) == Err(RecvTimeoutError::Disconnected) {
+        if stop.told_within(again) {
             return;
         }
         again = (again * 2).min(AGAIN_MAX);
@@ -117,9 +88,9 @@ impl<'a> Worker<'a> {
         })
     }
 
-    fn work(mut self, stop: &Receiver<()>) -> Result<(), String> {
+    fn work(mut self, stop: &Stop) -> Result<(), String> {
         let mut published = self.clock.mono();
-        while !matches!(stop.try_recv(), Err(TryRecvError::Disconnected)) {
+        while !stop.is_told() {
             let events = self.take()?;
             while let Some(event) = self.group.event() {
                 match event {
@@ -158,7 +129,7 @@ impl<'a> Worker<'a> {
 
     /// Takes partitions over: what was published of them, then the events from so far before the commit that repeats are
     /// recognised.
-    fn assigned(&mut self, homes: &[Home], stop: &Receiver<()>) -> Result<(), String> {
+    fn assigned(&mut self, homes: &[Home], stop: &Stop) -> Result<(), String> {
         let mut counters = restore::counters(self.config, homes, self.clock, stop)?;
         let mut from = Vec::new();
         for (home, committed, first) in self.group.committed(homes)? {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, TryRecvError};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -12,6 +11,7 @@ use rdkafka::topic_partition_list::Offset;
 
 use crate::feedback::CountConfig;
 use crate::job::Home;
+use crate::observe::thread::Stop;
 use crate::observe::{Clock, kafka};
 use crate::reputation::{Cohort, Counter, Partial};
 
@@ -26,7 +26,7 @@ pub(super) fn counters(
     config: &CountConfig,
     homes: &[Home],
     clock: &Clock,
-    stop: &Receiver<()>,
+    stop: &Stop,
 ) -> Result<BTreeMap<Home, Counter>, String> {
     let mut counters: BTreeMap<Home, Counter> =
         homes.iter().map(|home| (*home, Counter::new(&config.reputation))).collect();
@@ -72,7 +72,7 @@ pub(super) fn counters(
         if mono > heard + QUIET || mono > began + WITHIN {
             return Err(format!("`{topic}` was not read to its end in time, partitions {behind:?} are left"));
         }
-        if matches!(stop.try_recv(), Err(TryRecvError::Disconnected)) {
+        if stop.is_told() {
             return Err("the daemon ends".to_owned());
         }
     }
@@ -80,15 +80,8 @@ pub(super) fn counters(
 }
 
 fn consumer(config: &CountConfig, topic: &str, homes: &[Home]) -> Result<BaseConsumer, String> {
-    let mut client = kafka::client(&config.client);
-    client
-        // It joins nothing; a client that assigns needs a name all the same.
-        .set("group.id", format!("{}-feedback", config.group))
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("enable.partition.eof", "true")
-        .set("auto.offset.reset", "earliest")
-        .set("fetch.wait.max.ms", "100");
+    let mut client = kafka::reader(&config.client, &config.workers());
+    client.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest").set("fetch.wait.max.ms", "100");
     let fail = |e: KafkaError| format!("cannot read `{topic}`: {e}");
     let consumer: BaseConsumer = client.create().map_err(fail)?;
     let mut list = TopicPartitionList::new();

@@ -6,7 +6,7 @@
 //! Signed: HMAC-SHA1 over the URL and the parameters, names and values run together in order (twilio-python
 //! `request_validator.py`). So three things are ours to see to:
 //! - There is no time in it. A captured request verifies for ever; it says the same of the same message, under the same
-//!   event id, so that it is a no-op.
+//!   event id, so that it is a no-op for as long as ids are remembered.
 //! - Nothing marks where a name, a value or the query ends. Who holds a signed request can cut it anew: `ErrorCode=30005`
 //!   into the end of another value, the first parameter into the query. What is read here has a form that leaves one
 //!   place for each cut (see [`Callback::read`] and [`echoed`]); such a request says nothing, or the same.
