@@ -350,3 +350,15 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(20_000) })]
+
+    /// What is taken for a good URL without asking the parser is one to the parser as well.
+    #[test]
+    fn no_url_passes_that_the_parser_refuses(host in "[a-z0-9.x-]{1,12}|xn--[a-z0-9]{1,6}(\\.[a-z0-9]{1,4})?", rest in "(/[ -~]{0,12})?") {
+        let url = format!("https://{host}{rest}");
+        let passes = peakpost::job::field::http_url(&url).is_ok();
+        prop_assert!(!passes || url::Url::parse(&url).is_ok(), "{url} passes");
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prometheus::Histogram;
+use prometheus::local::LocalHistogram;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use slab::Slab;
@@ -112,7 +112,8 @@ pub(super) struct Shard {
     /// Jobs that left for good in this turn, by provider.
     pub(super) through: Vec<u32>,
     pub(super) returned: Vec<Abandoned>,
-    pub(super) accept_latency: [Histogram; 2],
+    /// Shown once a turn.
+    pub(super) accept_latency: [LocalHistogram; 2],
     pub(super) done: Vec<Settlement>,
     to_gates: VecDeque<(ProviderId, ToGate)>,
     rng: SmallRng,
@@ -136,7 +137,7 @@ impl Shard {
             came: Vec::new(),
             through: vec![0; ctx.desks.len()],
             returned: Vec::new(),
-            accept_latency: Lane::ALL.map(|lane| m.accept_latency.with_label_values(&[lane.as_str()])),
+            accept_latency: Lane::ALL.map(|lane| m.accept_latency.with_label_values(&[lane.as_str()]).local()),
             done: Vec::new(),
             to_gates: VecDeque::new(),
             rng: SmallRng::seed_from_u64(seed),
@@ -324,6 +325,7 @@ impl Shard {
 
     /// Hands over what this turn brought about: outcomes, receipts, words to the gates.
     async fn hand_over(&mut self) {
+        self.accept_latency.iter().for_each(LocalHistogram::flush);
         self.ctx.settler.settle(std::mem::take(&mut self.done));
         self.ctx.settler.give_back(std::mem::take(&mut self.returned));
         while let Some((provider, message)) = self.to_gates.pop_front() {

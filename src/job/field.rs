@@ -24,16 +24,24 @@ pub fn is_unsafe(c: char) -> bool {
 /// # Errors
 /// The first fault of the value.
 pub fn header_safe(s: &str, max: usize) -> Result<(), Fault> {
-    if s.trim().is_empty() {
+    if s.trim_start().is_empty() {
         return fault(Reason::Empty, "must not be empty");
     }
     if s.len() > max {
         return fault(Reason::TooLong, format!("{} bytes; at most {max}", s.len()));
     }
+    if is_plain(s) {
+        return Ok(());
+    }
     match s.chars().find(|&c| is_unsafe(c)) {
         Some(c) => fault(Reason::UnsafeText, format!("holds U+{:04X}", c as u32)),
         None => Ok(()),
     }
+}
+
+/// Whether a text is printable ASCII, which nearly all are. Looks at every byte, so that it can look at many at once.
+fn is_plain(s: &str) -> bool {
+    s.bytes().fold(true, |plain, b| plain & (b' '..=b'~').contains(&b))
 }
 
 /// Text of a message body: not empty, at most `max` characters, no control characters but tab and line breaks.
@@ -48,7 +56,10 @@ pub fn body(s: &str, max: usize) -> Result<(), Fault> {
     if s.len() > max && s.chars().count() > max {
         return fault(Reason::TooLong, format!("more than {max} characters"));
     }
-    // UTF-8: a control byte below 0x20 is never part of a longer character.
+    // UTF-8: a control byte below 0x20 is never part of a longer character. Without any there is nothing to search for.
+    if s.bytes().fold(u8::MAX, u8::min) >= b' ' {
+        return Ok(());
+    }
     match s.bytes().find(|&b| b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r')) {
         Some(b) => fault(Reason::UnsafeText, format!("holds U+{b:04X}")),
         None => Ok(()),
@@ -82,17 +93,15 @@ pub fn token(s: &str, max: usize) -> Result<(), Fault> {
 /// The bare address of a mailbox: what stands between `<` and `>`, or the whole.
 #[must_use]
 pub fn address(mailbox: &str) -> &str {
-    match (mailbox.rfind('<'), mailbox.ends_with('>')) {
-        (Some(open), true) => &mailbox[open + 1..mailbox.len() - 1],
-        _ => mailbox,
-    }
+    let Some(named) = mailbox.strip_suffix('>') else { return mailbox };
+    named.rfind('<').map_or(mailbox, |open| &named[open + 1..])
 }
 
 /// The display name of a mailbox, if it has one, without its quotes.
 #[must_use]
 pub fn display_name(mailbox: &str) -> Option<&str> {
-    let open = mailbox.rfind('<').filter(|_| mailbox.ends_with('>'))?;
-    let name = mailbox[..open].trim().trim_matches('"');
+    let named = mailbox.strip_suffix('>')?;
+    let name = named[..named.rfind('<')?].trim().trim_matches('"');
     (!name.is_empty()).then_some(name)
 }
 
@@ -111,13 +120,28 @@ pub fn mailbox(s: &str) -> Result<(), Fault> {
     let Some((local, domain)) = addr.rsplit_once('@') else {
         return fault(Reason::BadMailbox, "no `@`");
     };
-    let atext = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
-    let dot_atom = local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(atext));
+    let dots_apart = !local.is_empty() && !local.starts_with('.') && !local.ends_with('.') && !local.contains("..");
+    let dot_atom = dots_apart && local.bytes().all(|b| b == b'.' || ATEXT[usize::from(b)]);
     if !dot_atom || local.len() > 64 {
         return fault(Reason::BadMailbox, "the part before `@` is not a dot-atom of at most 64 bytes");
     }
     host_name(domain).or_else(|detail| fault(Reason::BadMailbox, detail))
 }
+
+/// Which bytes an atom is made of (RFC 5322 section 3.2.3).
+const ATEXT: [bool; 256] = {
+    let (mut table, mut b, others) = ([false; 256], 0_u8, b"!#$%&'*+-/=?^_`{|}~");
+    while b.is_ascii() {
+        table[b as usize] = b.is_ascii_alphanumeric();
+        b += 1;
+    }
+    let mut i = 0;
+    while i < others.len() {
+        table[others[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
 
 fn host_name(domain: &str) -> Result<(), &'static str> {
     let ok = |label: &str| {
@@ -176,6 +200,9 @@ pub fn http_url(s: &str) -> Result<(), Fault> {
     let Some(scheme) = scheme else {
         return fault(Reason::BadUrl, "does not start with `http://` or `https://`");
     };
+    if is_plain_rest(&s[scheme.len()..]) {
+        return Ok(());
+    }
     if s.contains(|c: char| c.is_whitespace() || c == '\\') {
         return fault(Reason::BadUrl, "holds a space or a backslash");
     }
@@ -184,6 +211,22 @@ pub fn http_url(s: &str) -> Result<(), Fault> {
         Some(authority) if authority.contains('@') => fault(Reason::BadUrl, "holds credentials"),
         Some(_) => url::Url::parse(s).map(|_| ()).or_else(|e| fault(Reason::BadUrl, e.to_string())),
     }
+}
+
+/// What stands behind a scheme and needs no parser to be seen to be good: a host name in small letters whose last label
+/// is no number, then nothing or a path of printable ASCII. The parser says yes to all of these.
+fn is_plain_rest(rest: &str) -> bool {
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let letters = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with("xn--")
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    let named = host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_lowercase()));
+    named
+        && host.len() <= 253
+        && host.split('.').all(letters)
+        && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
 }
 
 fn starts_with_ignoring_case(s: &str, prefix: &str) -> bool {

@@ -4,6 +4,7 @@
 //! that upstream can act on. Reading never panics and never allocates more than the record is long.
 //! Must not know: policy (who may be written to), vendors.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -30,7 +31,9 @@ pub fn parse(bytes: &[u8]) -> Result<Spec<'_>, Invalid> {
     if bytes.is_empty() {
         return Err(Invalid::new(Reason::NoValue, "", "the record has no value"));
     }
-    check(&read(bytes, "", TOP)?)
+    // Looked at once here, so that nobody below has to.
+    let text = std::str::from_utf8(bytes).map_err(|e| Invalid::new(Reason::NotJson, "", e.to_string()))?;
+    check(&read(text, "", TOP)?)
 }
 
 /// The names of one object's members, in the order of the slots they fill.
@@ -77,9 +80,9 @@ struct Members<'a> {
 }
 
 /// Reads one JSON object with exactly known members. `null` counts as absent.
-fn read<'a>(bytes: &'a [u8], parent: &'static str, names: Names) -> Result<Members<'a>, Invalid> {
+fn read<'a>(text: &'a str, parent: &'static str, names: Names) -> Result<Members<'a>, Invalid> {
     let fault = RefCell::new(None);
-    let mut de = serde_json::Deserializer::from_slice(bytes);
+    let mut de = serde_json::Deserializer::from_str(text);
     let seed = MembersSeed { parent, names, fault: &fault };
     match seed.deserialize(&mut de).and_then(|members| de.end().map(|()| members)) {
         Ok(members) => Ok(members),
@@ -119,8 +122,11 @@ impl<'de> Visitor<'de> for MembersSeed<'_> {
             *self.fault.borrow_mut() = Some(invalid);
             A::Error::custom("not the contract")
         };
+        let mut next = 0;
         while let Some(name) = map.next_key::<Text<'de>>()? {
-            let Some(slot) = self.names.iter().position(|known| *known == &*name) else {
+            // Most are written in the order of the contract: the one after the last is looked at first.
+            let names = self.names;
+            let Some(slot) = (next..names.len()).chain(0..next).find(|slot| names[*slot] == &*name) else {
                 let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
                 let known = self.names.join(", ");
                 return Err(stop(Invalid::new(
@@ -135,6 +141,7 @@ impl<'de> Visitor<'de> for MembersSeed<'_> {
                 return Err(stop(Invalid::new(Reason::DuplicateField, field, "given twice")));
             }
             members.slots[slot] = Some(value);
+            next = slot + 1;
         }
         Ok(members)
     }
@@ -169,17 +176,20 @@ impl<'a> Members<'a> {
         check: impl Fn(&str) -> Result<(), field::Fault>,
     ) -> Result<Option<Text<'a>>, Invalid> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
-        let text: Text<'a> = serde_json::from_str(raw.get()).map_err(|_| match raw.get().starts_with('"') {
+        let inner = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let inner = inner.ok_or_else(|| Invalid::new(Reason::WrongType, self.field(name), "must be a string"))?;
+        let text = match inner.contains('\\') {
+            // The reader of raw values has seen that it is a string; without escapes it stands there as it is.
+            false => Text(Cow::Borrowed(inner)),
             // The only thing a raw value leaves unread in a string.
-            true => Invalid::new(Reason::NotJson, self.field(name), "half of a surrogate pair"),
-            false => Invalid::new(Reason::WrongType, self.field(name), "must be a string"),
-        })?;
+            true => serde_json::from_str(raw.get())
+                .map_err(|_| Invalid::new(Reason::NotJson, self.field(name), "half of a surrogate pair"))?,
+        };
         check(&text).map_err(|(reason, detail)| Invalid::new(reason, self.field(name), detail))?;
         Ok(Some(text))
     }
 
     fn text(&self, name: &str, check: impl Fn(&str) -> Result<(), field::Fault>) -> Result<Text<'a>, Invalid> {
-        self.required(name)?;
         self.opt_text(name, check)?.ok_or_else(|| Invalid::new(Reason::MissingField, self.field(name), "must be given"))
     }
 
@@ -255,7 +265,7 @@ fn check<'a>(m: &Members<'a>) -> Result<Spec<'a>, Invalid> {
 }
 
 fn content(raw: &RawValue, channel: Channel) -> Result<Content<'_>, Invalid> {
-    let parts = |names: Names| read(raw.get().as_bytes(), "content", names);
+    let parts = |names: Names| read(raw.get(), "content", names);
     match channel {
         Channel::Webhook => Ok(Content::Webhook(raw)),
         Channel::Sms => Ok(Content::Sms { body: parts(SMS)?.text("body", |s| field::body(s, 1600))? }),
@@ -291,7 +301,7 @@ fn mail<'a>(m: &Members<'a>) -> Result<Content<'a>, Invalid> {
 }
 
 fn unsubscribe(raw: &RawValue) -> Result<Unsubscribe<'_>, Invalid> {
-    let m = read(raw.get().as_bytes(), "unsubscribe", UNSUBSCRIBE)?;
+    let m = read(raw.get(), "unsubscribe", UNSUBSCRIBE)?;
     let group = m.raw("group").map(|raw| {
         let detail = "must be a positive whole number";
         raw.get()
@@ -304,7 +314,7 @@ fn unsubscribe(raw: &RawValue) -> Result<Unsubscribe<'_>, Invalid> {
 }
 
 fn consent(raw: &RawValue) -> Result<Consent<'_>, Invalid> {
-    let m = read(raw.get().as_bytes(), "consent", CONSENT)?;
+    let m = read(raw.get(), "consent", CONSENT)?;
     m.required("at")?;
     let at = m.time("at")?.ok_or_else(|| Invalid::new(Reason::MissingField, m.field("at"), "must be given"))?;
     Ok(Consent { at, source: m.text("source", |s| field::header_safe(s, 256))? })

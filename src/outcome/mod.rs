@@ -11,6 +11,7 @@ mod scrub;
 pub mod selection;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::job::invalid;
@@ -23,8 +24,8 @@ pub use scrub::scrub;
 pub enum Verdict {
     /// The provider took it. Not the same as delivered.
     Accepted {
-        /// The vendor's name for the message or the request, where it gave one.
-        vendor_id: Option<Box<str>>,
+        /// The vendor's name for the message, or for the request with all that are in it, where it gave one.
+        vendor_id: Option<Arc<str>>,
     },
     /// The provider will never take this job.
     Refused(Said),
@@ -333,7 +334,7 @@ pub struct Outcome {
     /// Words for a person; empty where the reason says it all.
     pub detail: Box<str>,
     /// The vendor's id, where it gave one.
-    pub vendor_id: Option<Box<str>>,
+    pub vendor_id: Option<Arc<str>>,
 }
 
 impl Outcome {

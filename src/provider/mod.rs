@@ -168,7 +168,7 @@ fn endpoint(base_url: &str, path: &str) -> Result<String, String> {
 }
 
 /// A vendor's id as it may be kept: 1 to 128 printable ASCII characters.
-fn vendor_id(id: &str) -> Option<Box<str>> {
+fn vendor_id<T: for<'a> From<&'a str>>(id: &str) -> Option<T> {
     ((1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())).then(|| id.into())
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
-use prometheus::Histogram;
+use prometheus::local::LocalHistogram;
 use slab::Slab;
 
 use super::letter;
@@ -17,8 +17,9 @@ use super::{Deferral, Links, Parts, Settlement, Subject, Telling, Told, Work, Wr
 use crate::job::receipt::{Back, Why};
 use crate::job::topic::Topics;
 use crate::job::{Home, Lane};
+use crate::observe::Metrics;
 use crate::observe::failpoint::failpoint;
-use crate::outcome::{Kind, Outcome};
+use crate::outcome::{Kind, Outcome, Reason};
 
 /// How long the thread sleeps for new work while records are out: the resolution of settle latency.
 const TICK: Duration = Duration::from_millis(1);
@@ -64,6 +65,45 @@ impl Entry {
     }
 }
 
+/// What has become durable in this turn: shown once a turn, for looking a counter up costs as much as writing an outcome.
+struct Tally {
+    outcomes: Vec<((Lane, Kind, Reason), u64)>,
+    hops: [LocalHistogram; 2],
+    latency: LocalHistogram,
+}
+
+impl Tally {
+    fn new(metrics: &Metrics) -> Self {
+        Self {
+            outcomes: Vec::new(),
+            hops: Lane::ALL.map(|lane| metrics.hops.with_label_values(&[lane.as_str()]).local()),
+            latency: metrics.settle_latency.with_label_values::<&str>(&[]).local(),
+        }
+    }
+
+    fn count(&mut self, settlement: &Settlement, now: Instant) {
+        let Parts { lane, way, .. } = settlement.subject.parts();
+        let Outcome { kind, reason, .. } = settlement.outcome;
+        // A turn knows few kinds of ends.
+        match self.outcomes.iter_mut().find(|(end, _)| *end == (lane, kind, reason)) {
+            Some((_, count)) => *count += 1,
+            None => self.outcomes.push(((lane, kind, reason), 1)),
+        }
+        if kind.is_terminal() {
+            self.hops[lane.index()].observe(f64::from(way.hop));
+        }
+        self.latency.observe(now.saturating_duration_since(settlement.decided).as_secs_f64());
+    }
+
+    fn show(&mut self, metrics: &Metrics) {
+        for ((lane, kind, reason), count) in self.outcomes.drain(..) {
+            metrics.outcomes.with_label_values(&[lane.as_str(), kind.as_str(), reason.as_str()]).inc_by(count);
+        }
+        self.hops.iter().for_each(LocalHistogram::flush);
+        self.latency.flush();
+    }
+}
+
 pub(super) struct Stage {
     topics: Topics,
     outcomes: String,
@@ -73,8 +113,7 @@ pub(super) struct Stage {
     suppressions: String,
     producer: Producer,
     links: Links,
-    hops: [Histogram; 2],
-    latency: Histogram,
+    told: Tally,
     entries: Slab<Entry>,
     /// How many of them the daemon's end does not wait for.
     unawaited: usize,
@@ -101,8 +140,7 @@ impl Stage {
             suppressions: topics.suppressions(),
             topics,
             producer,
-            hops: Lane::ALL.map(|lane| links.metrics.hops.with_label_values(&[lane.as_str()])),
-            latency: links.metrics.settle_latency.with_label_values::<&str>(&[]),
+            told: Tally::new(&links.metrics),
             links,
             entries: Slab::new(),
             unawaited: 0,
@@ -124,8 +162,12 @@ impl Stage {
             open = self.take_in(inbox, open);
             self.produce();
             self.producer.poll(&mut delivered);
-            for report in delivered.drain(..) {
-                self.delivered(report);
+            if !delivered.is_empty() {
+                let now = self.links.clock.mono();
+                for report in delivered.drain(..) {
+                    self.delivered(report, now);
+                }
+                self.told.show(&self.links.metrics);
             }
             self.send_back();
             if let Some(fatal) = self.producer.fatal() {
@@ -234,7 +276,7 @@ impl Stage {
         self.producer.send(&Record { topic, partition, key, payload: &letter.payload, headers, slot })
     }
 
-    fn delivered(&mut self, report: Delivered) {
+    fn delivered(&mut self, report: Delivered, now: Instant) {
         let slot = report.slot;
         let offset = match report.result {
             Ok(offset) => offset,
@@ -251,7 +293,7 @@ impl Stage {
         match self.remove(slot) {
             Entry::Settlement { settlement, before, .. } => {
                 failpoint!("after_outcome");
-                self.count(&settlement);
+                self.told.count(&settlement, now);
                 let end = settlement.end(before);
                 self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset, end)));
             }
@@ -268,18 +310,6 @@ impl Stage {
             Told::Order => &self.control,
             Told::Suppression => &self.suppressions,
         }
-    }
-
-    fn count(&self, settlement: &Settlement) {
-        let Parts { lane, way, .. } = settlement.subject.parts();
-        let Outcome { kind, reason, .. } = &settlement.outcome;
-        let metrics = &self.links.metrics;
-        metrics.outcomes.with_label_values(&[lane.as_str(), kind.as_str(), reason.as_str()]).inc();
-        if kind.is_terminal() {
-            self.hops[lane.index()].observe(f64::from(way.hop));
-        }
-        let took = self.links.clock.mono().saturating_duration_since(settlement.decided).as_secs_f64();
-        self.latency.observe(took);
     }
 
     fn failed(&mut self, slot: usize, failure: Failure) {

@@ -5,6 +5,8 @@
 //!
 //! Codes: the vendor's error dictionary (`twilio.com/docs/api/errors`); those marked so are from memory.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Twilio;
@@ -16,7 +18,7 @@ use crate::provider::{Reply, generic_verdict, throttle, vendor_id};
 /// RFC 9457 problem `{"type","title","status","code","detail"}`.
 #[derive(Default)]
 struct Answer {
-    sid: Option<Box<str>>,
+    sid: Option<Arc<str>>,
     /// Whether the message was made and has already failed.
     failed: bool,
     code: Option<u64>,
