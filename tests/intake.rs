@@ -103,6 +103,7 @@ impl Line {
             at: Wall(6_000),
             decided: Clock::default().mono(),
             unrecorded: None,
+            suppression: None,
         }]);
         let back = came.recv_timeout(PATIENCE).expect("the hand-over is durable");
         assert!(matches!(&back[..], [Back::Settled(_)]), "{back:?}");

@@ -5,6 +5,8 @@
 
 #[path = "machines/aside.rs"]
 mod aside;
+#[path = "machines/blocked.rs"]
+mod blocked;
 #[path = "machines/budget.rs"]
 mod budget;
 #[path = "machines/carried.rs"]

@@ -9,8 +9,8 @@ use peakpost::job::topic::Topics;
 use peakpost::job::trip::Trip;
 use peakpost::job::{Coordinates, Headers, Incoming, Job, Lane, Receipt, Source, Wall, Way};
 use peakpost::observe::{Clock, Metrics};
-use peakpost::outcome::{Kind, Outcome, Reason};
-use peakpost::settle::{self, Deferral, Settlement, Settling, Subject, Told, WriteAhead};
+use peakpost::outcome::{Code, Kind, Outcome, Reason};
+use peakpost::settle::{self, Deferral, Settlement, Settling, Subject, Telling, WriteAhead};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers as _, Message, OwnedMessage};
 use rdkafka::mocking::MockCluster;
@@ -56,6 +56,7 @@ fn with_headers(offset: i64, kind: Kind, reason: Reason, headers: Headers) -> Se
         at: Wall(0),
         decided: clock.mono(),
         unrecorded: None,
+        suppression: None,
     }
 }
 
@@ -304,6 +305,10 @@ fn under(cluster: &Cluster, topic: &str, key: &str, count: usize) -> Vec<(i32, V
     found
 }
 
+fn telling(key: &str, value: &str) -> Telling {
+    Telling { key: key.into(), value: value.into() }
+}
+
 /// Compaction keeps the last word under a key only where all words under it lie in one partition.
 #[test]
 fn what_others_are_told_lies_where_its_key_says() {
@@ -315,7 +320,7 @@ fn what_others_are_told_lies_where_its_key_says() {
         let keys: Vec<String> = (0..8).map(|n| format!("stop/mail-{n}")).collect();
         let tell = |word: &str| {
             for key in &keys {
-                settling.settler.tell(Told::Order, key.clone().into_bytes(), word.as_bytes().to_vec());
+                settling.settler.tell(telling(key, word));
             }
         };
         tell("first");
@@ -330,31 +335,17 @@ fn what_others_are_told_lies_where_its_key_says() {
     }
 }
 
-/// Whoever is gone is not forgotten because the daemon ends: the next one would write to them again.
-#[test]
-fn a_suppression_is_waited_for() {
-    let cluster = MockCluster::new(1).unwrap();
-    let (settling, _came) = begin(&cluster);
-    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 2]);
-    settling.settler.tell(Told::Suppression, b"sms/*/all/00".to_vec(), b"{}".to_vec());
-    let Settling { settler, thread } = settling;
-    drop(settler);
-    thread.join().unwrap().unwrap();
-    let found = under(&cluster, &topics().suppressions(), "sms/*/all/00", 1);
-    assert_eq!(found[0].1, b"{}".to_vec(), "it must lie in its own topic when the thread has ended");
-}
-
 /// Orders help others; a topic that takes none must not stop jobs.
 #[test]
 fn what_others_cannot_be_told_stops_nobody() {
     let cluster = MockCluster::new(1).unwrap();
     let (settling, came) = begin(&cluster);
     cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED]);
-    settling.settler.tell(Told::Order, b"stop/mail".to_vec(), b"refused".to_vec());
+    settling.settler.tell(telling("stop/mail", "refused"));
     let consumer = reader(&cluster, &topics().control());
     // What is in one request with it is refused as well.
     let taken = (0..50).find_map(|_| {
-        settling.settler.tell(Told::Order, b"stop/mail".to_vec(), b"taken".to_vec());
+        settling.settler.tell(telling("stop/mail", "taken"));
         Some(consumer.poll(PATIENCE / 50)?.unwrap().detach())
     });
     let taken = taken.expect("one order that was refused must not keep the next ones back");
@@ -390,11 +381,49 @@ fn what_is_written_ahead_does_not_keep_the_daemon_from_ending() {
     assert_eq!(tag(&mut acknowledged), Some(1), "the producer has met its broker");
     cluster.broker_down(1).unwrap();
     settling.settler.write_ahead(ahead(2, &done));
-    settling.settler.tell(Told::Order, b"stop/mail".to_vec(), b"{}".to_vec());
+    settling.settler.tell(telling("stop/mail", "{}"));
     let Settling { settler, thread } = settling;
     drop((settler, done));
     // The thread's end takes the second one's channel with it.
     assert_eq!(tag(&mut acknowledged), None, "it was never durable");
     assert!(acknowledged.is_closed(), "the thread must end within {PATIENCE:?} though a write-ahead is out");
     thread.join().unwrap().unwrap();
+}
+
+/// Who is gone is known to all before their job counts as done: else a crash between the two would forget them. Its topic has
+/// no leader for a while; others' outcomes go on.
+#[test]
+fn an_outcome_waits_for_what_it_says_of_its_recipient() {
+    let cluster = MockCluster::new(1).unwrap();
+    let (settling, came) = begin(&cluster);
+    let suppressions = topics().suppressions();
+    let lead = |by| (0..HOMES).for_each(|home| cluster.partition_leader(&suppressions, home, by).unwrap());
+    lead(None);
+    settling.settler.settle(vec![gone(7), settlement(8, Kind::Accepted, Reason::Accepted)]);
+    let first = collect(&came, |got| !got.is_empty());
+    assert!(matches!(&first[..], [Back::Settled(s)] if s.source.offset == 8), "only who says nothing: {first:?}");
+    lead(Some(1));
+    let then = collect(&came, |got| !got.is_empty());
+    assert!(matches!(&then[..], [Back::Settled(s)] if s.source.offset == 7 && s.end == End::Terminal), "{then:?}");
+    assert_eq!(under(&cluster, &suppressions, GONE, 1)[0].1, b"{}".to_vec());
+    // And the daemon's end waits for both.
+    settling.settler.settle(vec![gone(9)]);
+    drop(settling.settler);
+    settling.thread.join().unwrap().unwrap();
+    assert_eq!(under(&cluster, &suppressions, GONE, 2).len(), 2);
+}
+
+/// A topic that takes none must not stop a home: the vendor says each time who is gone.
+#[test]
+fn a_suppression_refused_for_good_does_not_keep_its_outcome_back() {
+    let errors = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 1];
+    let got = settle_one(&errors, gone(7), |got| !got.is_empty());
+    assert_eq!((settled(&got), got.len()), (1, 1), "{got:?}");
+}
+
+const GONE: &str = "sms/*/all/00";
+
+fn gone(offset: i64) -> Settlement {
+    let suppression = Some(Box::new(telling(GONE, "{}")));
+    Settlement { suppression, ..settlement(offset, Kind::Refused, Reason::Vendor(Code::RecipientGone)) }
 }

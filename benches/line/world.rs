@@ -103,7 +103,7 @@ impl World {
         let text = format!(
             "[kafka]\nbrokers = \"{brokers}\"\nprefix = \"{prefix}\"\ngroup = \"{prefix}\"\nembedded = {embedded}\n\
              [topics]\npartitions = {PARTITIONS}\nreplication = 1\n[delay]\ntiers = [\"10s\"]\n[ops]\nlisten = \"127.0.0.1:0\"\n\
-             [suppressions]\nkey = \"{recipients}\"\n[log]\nfilter = \"warn\"\n[tenants.\"*\"]\nfrom = [\"*\"]\n\
+             [suppressions]\nkey = \"{recipients}\"\n[intake]\nduplicate_window = 5000\n[log]\nfilter = \"warn\"\n[tenants.\"*\"]\nfrom = [\"*\"]\n\
              [[providers]]\nname = \"vendor\"\n{provider}\nconcurrency = {CONCURRENCY}\nallow_hosts = [\"127.0.0.1\"]\n\
              [[routes]]\nchannel = \"{channel}\"\nprovider = \"vendor\"\n"
         );

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::gatekeeper::ToGate;
-use super::shard::{Event, Shard, until, waiting_since};
+use super::shard::{Event, Shard, until};
 use super::{Now, split, word};
 use crate::gate::{Pass, STOP_PATIENCE};
 use crate::job::receipt::Why;
@@ -190,6 +190,10 @@ impl Shard {
                     for job in jobs {
                         self.requeue(provider, key, job, now);
                     }
+                    // Nobody of it has come back: its sibling must not wait for it.
+                    if !self.lines[provider].has_group(key) {
+                        self.half_ended(provider, key, now);
+                    }
                 }
                 "split"
             }
@@ -240,16 +244,8 @@ impl Shard {
         }
     }
 
-    /// Back into a queue, to be sent again at once.
-    fn requeue(&mut self, provider: ProviderId, key: u64, job: Job, now: Now) {
-        if let Some(job) = self.keep(job, now) {
-            self.lines[provider].push(key, waiting_since(&job, now), job);
-        }
-    }
-
-    /// A job that has come back from a provider and is not through. `None`: its home went while it was out, so
-    /// nobody would take it back later.
-    fn keep(&mut self, job: Job, now: Now) -> Option<Job> {
+    /// A job that has come back and is not through. `None`: its home went meanwhile, so nobody would take it back later.
+    pub(super) fn keep(&mut self, job: Job, now: Now) -> Option<Job> {
         match self.ctx.ownership.standing(&job.receipt, now.mono) {
             Standing::Gone => {
                 self.abandon(job, Why::Revoked);

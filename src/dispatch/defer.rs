@@ -167,8 +167,10 @@ impl Shard {
         let desk = provider.map(|id| &self.ctx.desks[id]);
         let unrecorded = desk.filter(|_| outcome.kind == Kind::Accepted).map(|desk| Unrecorded::new(&desk.unrecorded));
         let provider = desk.map(|desk| Arc::clone(&desk.provider.name));
+        let suppression = provider.as_deref().and_then(|by| self.ctx.suppression_after(&job, &outcome, by, now));
+        let suppression = suppression.map(Box::new);
         let (subject, at, decided) = (Subject::Job(job), now.wall, now.mono);
-        self.done.push(Settlement { subject, outcome, deferral, late, provider, at, decided, unrecorded });
+        self.done.push(Settlement { subject, outcome, deferral, late, provider, at, decided, unrecorded, suppression });
     }
 
     /// Intake says that a partition has used much of its room.

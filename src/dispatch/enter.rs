@@ -37,10 +37,10 @@ impl Shard {
     }
 
     /// A job may be sent: to nobody who is suppressed, for no stream that is blocked, and by whom.
-    fn find_provider(&mut self, job: Job, now: Now) {
+    fn find_provider(&mut self, mut job: Job, now: Now) {
         // While the table is not whole, the last look decides.
         let known = self.ctx.recipients.open(now.mono);
-        if let Some(outcome) = known.then(|| self.suppressed(&job)).flatten() {
+        if let Some(outcome) = known.then(|| self.suppressed(&mut job)).flatten() {
             return self.settle(job, outcome, None, now);
         }
         let Some(Choice { provider, instead_of, .. }) = choose(&self.ctx, &job, now) else {
@@ -48,9 +48,7 @@ impl Shard {
         };
         // Whose stream is blocked at its own provider is not carried by another.
         let own = instead_of.map_or(provider, |(own, _)| own);
-        if let Some(at) = self.ctx.blocked(own, &job, now) {
-            return self.wait_for_reputation(job, own, at, now);
-        }
+        let Some(job) = self.unless_blocked(own, job, now) else { return };
         if let Some((from, by)) = instead_of {
             self.note_detour(from, provider, by, now);
         }
@@ -69,16 +67,29 @@ impl Shard {
         }
     }
 
+    /// Into the queue, with those that may share its request.
     pub(super) fn queue(&mut self, provider: ProviderId, job: Job, now: Now) {
-        let key = shared_key(self.ctx.desks[provider].provider.kind.batch_key(&job));
+        let key = self.key_at(provider, &job);
         self.lines[provider].push(key, waiting_since(&job, now), job);
+    }
+
+    fn key_at(&self, provider: ProviderId, job: &Job) -> u64 {
+        shared_key(self.ctx.desks[provider].provider.kind.batch_key(job))
     }
 
     /// A job that has waited for its next try goes back into its queue, or on, where its provider takes nothing.
     pub(super) fn rejoin(&mut self, provider: ProviderId, job: Job, now: Now) {
         match self.ctx.desks[provider].detours[job.lane.index()].at(now.mono) {
             Some(by) if is_failover(by) => self.enter(job, now),
-            _ => self.queue(provider, job, now),
+            _ => self.requeue(provider, self.key_at(provider, &job), job, now),
+        }
+    }
+
+    /// The one way back into a queue, for whoever has been in it before.
+    pub(super) fn requeue(&mut self, provider: ProviderId, key: u64, job: Job, now: Now) {
+        let Some(job) = self.keep(job, now) else { return };
+        if let Some(job) = self.unless_blocked(provider, job, now) {
+            self.lines[provider].push(key, waiting_since(&job, now), job);
         }
     }
 

@@ -25,7 +25,7 @@ use crate::ledger::ownership::Ownership;
 use crate::ledger::usage::Opened;
 use crate::observe::{Clock, Metrics};
 use crate::route::ProviderId;
-use crate::settle::{Settler, Told, WriteAhead};
+use crate::settle::{Settler, Telling, WriteAhead};
 
 /// What is said to a gate.
 #[derive(Debug)]
@@ -345,7 +345,7 @@ impl Gatekeeper {
                 provider = &*self.name, sender = order.sender.as_deref(), %until,
                 "a stop that every instance is told of"
             );
-            self.settler.tell(Told::Order, order.key(), order.value());
+            self.settler.tell(Telling { key: order.key(), value: order.value() });
             self.shown.told.inc();
         }
     }

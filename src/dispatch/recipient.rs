@@ -5,39 +5,43 @@
 //! Must not know: where suppressions are kept, how they are told.
 
 use super::Now;
-use super::shard::Shard;
+use super::shard::{Context, Shard};
 use crate::job::Job;
 use crate::outcome::{Cause, Code, Kind, Outcome, Reason};
+use crate::recipient::address::Hashed;
 use crate::recipient::suppression::{Scope, Suppression};
-use crate::route::ProviderId;
-use crate::settle::Told;
+use crate::settle::Telling;
 
 impl Shard {
-    /// What becomes of a job whose recipient must not be written to.
-    pub(super) fn suppressed(&self, job: &Job) -> Option<Outcome> {
-        let spec = job.spec();
-        let cause = self.ctx.recipients.suppressed(spec.channel, &spec.tenant, job.lane, &spec.to)?;
+    /// What becomes of a job whose recipient must not be written to. The job keeps the hash: it is asked for twice, and
+    /// again with every attempt.
+    pub(super) fn suppressed(&self, job: &mut Job) -> Option<Outcome> {
+        let recipient = self.ctx.recipient(job);
+        job.recipient = Some(recipient.0);
+        let cause = self.ctx.recipients.suppressed(recipient, &job.spec().tenant, job.lane)?;
         Some(Outcome::plain(Kind::Suppressed, Reason::Suppressed(cause)))
     }
+}
 
-    /// Tells every instance of a recipient who is gone or has left, where a provider's answer says so.
-    pub(super) fn tell_of_recipient(&self, job: &Job, outcome: &Outcome, provider: ProviderId, now: Now) {
+impl Context {
+    /// By what a recipient is known, reckoned once for each job.
+    pub(super) fn recipient(&self, job: &Job) -> Hashed {
+        let spec = job.spec();
+        job.recipient.map_or_else(|| self.recipients.hash(spec.channel, &spec.to), Hashed)
+    }
+
+    /// What every instance is to be told of a recipient who is gone or has left, where a provider's answer says so.
+    pub(super) fn suppression_after(&self, job: &Job, outcome: &Outcome, by: &str, now: Now) -> Option<Telling> {
         let spec = job.spec();
         let (tenant, reason) = match outcome.reason {
             Reason::Vendor(Code::RecipientGone) => (None, Cause::HardBounce),
             // They have left this sender, and senders are their tenant's.
             Reason::Vendor(Code::OptedOut) => (Some((*spec.tenant).into()), Cause::Vendor),
-            _ => return,
+            _ => return None,
         };
-        let suppression = Suppression {
-            channel: spec.channel,
-            tenant,
-            recipient: self.ctx.recipients.hash(spec.channel, &spec.to),
-            scope: Scope::All,
-            reason,
-            by: (*self.ctx.desks[provider].provider.name).into(),
-            at: now.wall,
-        };
-        self.ctx.settler.tell(Told::Suppression, suppression.key(), suppression.value());
+        let recipient = self.recipient(job);
+        let (scope, by, at) = (Scope::All, by.into(), now.wall);
+        let suppression = Suppression { channel: spec.channel, tenant, recipient, scope, reason, by, at };
+        Some(Telling { key: suppression.key(), value: suppression.value() })
     }
 }

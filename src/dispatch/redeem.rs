@@ -7,11 +7,11 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::shard::{PAUSE, Shard, waiting_since};
+use super::shard::{PAUSE, Shard};
 use super::{Now, attempt};
 use crate::gate::{Flow, Pass, SendPermit};
 use crate::job::receipt::Why;
-use crate::job::{Job, Lane, field};
+use crate::job::{Job, Lane};
 use crate::lane::Fit;
 use crate::lane::flows::FlowId;
 use crate::ledger::ownership::Standing;
@@ -66,13 +66,13 @@ impl Shard {
         let most = self.ctx.desks[provider].provider.kind.batch_max().min(messages);
         let (mut taken, mut bytes, mut addresses) = (Vec::new(), 0, HashSet::new());
         let mut count = 0;
-        let line = &mut self.lines[provider];
+        let (ctx, line) = (&self.ctx, &mut self.lines[provider]);
         let key = line.take(flow, lane, &mut taken, now.mono, |job: &Job| {
             let size = job.bytes().len();
             if count == most || bytes + size > MAX_BATCH_BYTES {
                 return Fit::Full;
             }
-            if most > 1 && !addresses.insert(field::address(&job.spec().to).to_ascii_lowercase()) {
+            if most > 1 && !addresses.insert(ctx.recipient(job)) {
                 return Fit::Skip;
             }
             (count, bytes) = (count + 1, bytes + size);
@@ -82,7 +82,7 @@ impl Shard {
     }
 
     /// The last look at one job. `None`: it was turned away and dealt with.
-    fn admit(&mut self, provider: ProviderId, key: u64, job: Job, now: Now) -> Option<Job> {
+    fn admit(&mut self, provider: ProviderId, key: u64, mut job: Job, now: Now) -> Option<Job> {
         match self.ctx.ownership.standing(&job.receipt, now.mono) {
             Standing::Ours if self.ctx.recipients.open(now.mono) => {}
             Standing::Gone => {
@@ -91,7 +91,7 @@ impl Shard {
             }
             Standing::Ours | Standing::LeaseOut => {
                 self.hold_until = Some(now.mono + PAUSE);
-                self.lines[provider].push(key, waiting_since(&job, now), job);
+                self.requeue(provider, key, job, now);
                 return None;
             }
         }
@@ -101,7 +101,7 @@ impl Shard {
             self.settle(job, Outcome::plain(kind, reason), None, now);
             return None;
         }
-        if let Some(outcome) = self.suppressed(&job) {
+        if let Some(outcome) = self.suppressed(&mut job) {
             self.settle(job, outcome, None, now);
             return None;
         }
@@ -110,11 +110,7 @@ impl Shard {
             self.wait_again(job, provider, wait, Reason::Again(Code::RateLimit), now);
             return None;
         }
-        if let Some(at) = self.ctx.blocked(provider, &job, now) {
-            self.wait_for_reputation(job, provider, at, now);
-            return None;
-        }
-        Some(job)
+        self.unless_blocked(provider, job, now)
     }
 
     /// Encodes and sends. Jobs that this vendor cannot be told are refused, the others go. `false`: none went.
@@ -173,10 +169,9 @@ impl Shard {
             }
             return;
         }
-        let line = &mut self.lines[provider];
         for job in jobs {
-            let key = line.splits.own_key();
-            line.push(key, waiting_since(&job, now), job);
+            let key = self.lines[provider].splits.own_key();
+            self.requeue(provider, key, job, now);
         }
     }
 }

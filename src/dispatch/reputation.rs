@@ -1,7 +1,7 @@
 //! Jobs whose stream is blocked wait in a tier and look again.
 //!
 //! Why: no other provider carries them, because what is wrong is the mail and not the provider: it would burn the next. They
-//! are looked at when they come, when the verdict changes, and once more at the door.
+//! are looked at when they come, when they come back, when the verdict changes, and once more at the door.
 //! Must not know: what a verdict is made of.
 
 use std::sync::Arc;
@@ -46,9 +46,12 @@ impl Context {
 }
 
 impl Shard {
-    /// A job's stream is blocked: its place is in a tier, and not in a queue where others stand behind it.
-    pub(super) fn wait_for_reputation(&mut self, job: Job, provider: ProviderId, at: Wall, now: Now) {
+    /// Lets a job go on. `None`: its stream is blocked, so its place is in a tier, and not in a queue where others stand
+    /// behind it.
+    pub(super) fn unless_blocked(&mut self, provider: ProviderId, job: Job, now: Now) -> Option<Job> {
+        let Some(at) = self.ctx.blocked(provider, &job, now) else { return Some(job) };
         self.defer_for(job, until(at, now.wall), Reason::Reputation, Some(provider), now);
+        None
     }
 
     /// When the verdicts have changed, whoever may go no longer leaves the queues, so that no permit is spent on it.
@@ -63,9 +66,9 @@ impl Shard {
             let (ctx, line) = (&self.ctx, &mut self.lines[provider]);
             let gone = line.remove_if(|job| ctx.blocked(provider, job, now).is_some());
             for job in gone {
-                match self.ctx.blocked(provider, &job, now) {
-                    Some(at) => self.wait_for_reputation(job, provider, at, now),
-                    None => self.queue(provider, job, now),
+                // There may be another verdict already.
+                if let Some(job) = self.unless_blocked(provider, job, now) {
+                    self.queue(provider, job, now);
                 }
             }
             for key in self.vanished_halves(provider) {

@@ -244,6 +244,7 @@ impl Shard {
             at,
             decided,
             unrecorded: None,
+            suppression: None,
         });
     }
 
@@ -251,7 +252,6 @@ impl Shard {
     pub(super) fn settle(&mut self, job: Job, outcome: Outcome, provider: Option<ProviderId>, now: Now) {
         if let Some(provider) = provider {
             self.through[provider] += 1;
-            self.tell_of_recipient(&job, &outcome, provider, now);
         }
         self.left(&job);
         self.put(job, outcome, None, provider, now);

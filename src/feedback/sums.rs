@@ -172,9 +172,9 @@ impl Reader {
         let new = Arc::new(self.sums.verdicts(&self.config.reputation, now));
         self.told.tell(&new, now, &self.metrics);
         self.verdicts.send_if_modified(|old| {
-            let differs = *old != new;
+            let is_news = !new.holds_alike(old, now);
             *old = new;
-            differs
+            is_news
         });
     }
 }

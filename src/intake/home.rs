@@ -13,7 +13,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _};
 use super::data::Queue;
 use super::later::Later;
 use super::restore::Reading;
-use crate::job::{Headers, Incoming, Job, Lane, Source, Wall, Way};
+use crate::job::{Headers, Incoming, Job, Lane, Source, Spec, Wall, Way};
 use crate::lane::inbox::Turned;
 use crate::ledger::Ledger;
 use crate::ledger::known::Judgement;
@@ -115,10 +115,18 @@ pub(super) fn poll(queue: &Queue) -> Result<Option<BorrowedMessage<'_>>, String>
     }
 }
 
-/// What a record counts in memory.
+/// What a job takes beside its record: its fields and their box, its place in a queue that has grown to twice what it
+/// holds, its entries in ledger and duplicate window, and what the allocator adds to each.
+const BESIDE: usize = size_of::<Spec<'_>>() + 2 * size_of::<Job>() + 256;
+/// What a header takes beside its bytes.
+const BESIDE_HEADER: usize = size_of::<(String, Option<Vec<u8>>)>() + 32;
+
+/// What a record counts in memory, as a job.
 pub(super) fn size(payload: &[u8], headers: &Headers) -> u32 {
-    let of_headers: usize = headers.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
-    u32::try_from(payload.len() + of_headers).unwrap_or(u32::MAX)
+    let header =
+        |(key, value): &(String, Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len) + BESIDE_HEADER;
+    let headers: usize = headers.iter().map(header).sum();
+    u32::try_from(payload.len() + headers + BESIDE).unwrap_or(u32::MAX)
 }
 
 pub(super) fn headers(message: &BorrowedMessage<'_>) -> Headers {

@@ -210,6 +210,8 @@ pub struct Job {
     pub way: Way,
     /// What we owe.
     pub receipt: Receipt,
+    /// The keyed hash of its recipient, once somebody has reckoned it; opaque here.
+    pub recipient: Option<[u8; 16]>,
 }
 
 impl Job {
@@ -220,7 +222,7 @@ impl Job {
     pub fn parse(record: Incoming) -> Result<Self, Box<Malformed>> {
         let Incoming { bytes, headers, enqueued, lane, way, receipt } = record;
         match Parsed::try_new_or_recover(bytes, |bytes| parse::parse(bytes)) {
-            Ok(parsed) => Ok(Self { parsed, lane, enqueued, headers, way, receipt }),
+            Ok(parsed) => Ok(Self { parsed, lane, enqueued, headers, way, receipt, recipient: None }),
             Err((bytes, invalid)) => Err(Box::new(Malformed {
                 incoming: Incoming { bytes, headers, enqueued, lane, way, receipt },
                 invalid,

@@ -77,8 +77,8 @@ impl Recipients {
 
     /// Why this must not be sent, if so. Means something only while the table [is open](Self::open).
     #[must_use]
-    pub fn suppressed(&self, channel: Channel, tenant: &str, lane: Lane, to: &str) -> Option<Cause> {
-        self.table.find(self.hash(channel, to), tenant, lane)
+    pub fn suppressed(&self, recipient: Hashed, tenant: &str, lane: Lane) -> Option<Cause> {
+        self.table.find(recipient, tenant, lane)
     }
 
     /// Everything that was in the topic at `since` is in the table.

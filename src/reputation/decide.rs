@@ -130,6 +130,15 @@ impl Standing {
         }
         calm
     }
+
+    /// From when on a job goes; `None`: nothing holds it. `place`: where it stands in a ramp, 0 to 1, those below the share
+    /// that goes first.
+    #[must_use]
+    pub fn goes_at(&self, place: f64, ramp_step: Duration) -> Option<Wall> {
+        let (end, _) = self.block?;
+        let steps = RAMP.iter().filter(|share| place >= **share);
+        Some(steps.fold(end, |at, _| Wall(at.0.saturating_add(millis(ramp_step)))))
+    }
 }
 
 /// Judges a stream's cohorts, the oldest first, each with the start of its window in seconds. `released`: an operator

@@ -20,7 +20,7 @@ pub use count::Counter;
 pub use decide::{Signal, Standing, State, Why};
 pub use soft::SoftBounces;
 pub use sums::Sums;
-pub use verdicts::{Sending, Verdicts};
+pub use verdicts::{LOOK, Sending, Verdicts};
 
 /// When a stream warns, when it blocks, and how it comes back. Rates are parts of one: 0.001 is one in a thousand.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,12 +2,16 @@
 //!
 //! Why: it is asked for every message, and nearly always answers that nothing is wrong: that must cost nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::decide::{Standing, State};
 use super::{Stream, millis};
 use crate::job::{Channel, Lane, Wall};
+
+/// Whoever waits asks again at least so often, because a release cannot reach into a tier. A compromise: every time is a hop,
+/// two records more in Kafka, and after a release the ramp takes hours anyway.
+pub const LOOK: Duration = Duration::from_secs(4 * 3_600);
 
 /// What is to be sent: the names of its stream, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -60,23 +64,36 @@ impl Verdicts {
         self.streams.is_empty()
     }
 
-    /// Whether a job may go now. If not, when it may be asked again: often enough that a release is noticed. `key` is the
-    /// job's own, the same on every try and every instance: of a ramp's share are always the same.
+    /// Whether a job may go now. If not, when it is to be asked again: when it may go as things stand, but within [`LOOK`].
+    /// `key` is the job's own, the same on every try and every instance: of a ramp's share are always the same.
     #[must_use]
     pub fn wait(&self, sending: &Sending<'_>, key: u64, now: Wall) -> Option<Wall> {
         let (_, standing) = self.streams.get(sending.tenant)?.iter().find(|(stream, _)| sending.is_of(stream))?;
-        match standing.at(now, self.ramp_step) {
-            State::Allow | State::Warn(_) => None,
-            State::Block { until, .. } => Some(until.min(Wall(now.0.saturating_add(millis(self.ramp_step))))),
-            State::Ramp { share, until, .. } => (part(key) >= share).then_some(until),
-        }
+        let at = standing.goes_at(part(key), self.ramp_step).filter(|at| *at > now)?;
+        Some(at.min(Wall(now.0.saturating_add(millis(LOOK)))))
     }
 
     /// Whether anything at all waits now or is on a ramp.
     #[must_use]
     pub fn holds_any(&self, now: Wall) -> bool {
-        let holds = |state| matches!(state, State::Block { .. } | State::Ramp { .. });
-        self.all(now).any(|(_, state)| holds(state))
+        self.held(now).next().is_some()
+    }
+
+    /// Whether both say the same to whoever sends, from now on. Counts change all the time, and so do reasons and warnings:
+    /// that is no news to those who wait.
+    #[must_use]
+    pub fn holds_alike(&self, other: &Self, now: Wall) -> bool {
+        let (held, by_other): (BTreeMap<_, _>, BTreeMap<_, _>) = (self.held(now).collect(), other.held(now).collect());
+        self.ramp_step == other.ramp_step && held == by_other
+    }
+
+    /// Every stream that waits now or is on a ramp, and the end of its block.
+    fn held(&self, now: Wall) -> impl Iterator<Item = (&Stream, Wall)> {
+        let of_tenant = self.streams.values().flatten();
+        of_tenant.filter_map(move |(stream, standing)| match standing.at(now, self.ramp_step) {
+            State::Block { .. } | State::Ramp { .. } => standing.block.map(|(end, _)| (stream, end)),
+            State::Allow | State::Warn(_) => None,
+        })
     }
 
     /// Every stream that is not simply well, and its state.

@@ -4,8 +4,9 @@
 //! thread owns the producer; sending is never repeated because recording failed. What cannot be sent is
 //! written to the dead topic first and gets its outcome second, so a crash between the two leaves a second
 //! dead letter, never none. What is deferred is written to its tier or hold first: a crash then leaves the job
-//! twice in Kafka, and the second is turned away when it is read. What is to be spent of a long limit is written
-//! ahead on the same way, and so goes what other instances are told.
+//! twice in Kafka, and the second is turned away when it is read. That a recipient is gone is written first as well: who
+//! reads the job again after a crash knows it then. What is to be spent of a long limit is written ahead on the same
+//! way, and so goes what other instances are told.
 //! Must not know: why an outcome is what it is, ledgers, offsets of jobs topics beyond the receipt.
 
 pub mod dead;
@@ -13,6 +14,7 @@ mod letter;
 mod producer;
 pub mod redrive;
 mod stage;
+mod tally;
 
 use std::fmt;
 use std::sync::Arc;
@@ -73,6 +75,8 @@ pub struct Settlement {
     pub decided: Instant,
     /// It was sent, and only this process knows.
     pub unrecorded: Option<Unrecorded>,
+    /// What follows for its recipient: a record of the suppressions topic, durable before all others of this settlement.
+    pub suppression: Option<Box<Telling>>,
 }
 
 /// Counts jobs that were accepted by a provider and whose outcome is not durable yet: those that a crash would send
@@ -139,6 +143,7 @@ impl Settlement {
 
 /// A job, or a record that is none.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are jobs")]
 pub enum Subject {
     /// A job.
     Job(Job),
@@ -197,21 +202,13 @@ enum Work {
     Tell(Telling),
 }
 
-/// What every instance is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// An order; the daemon's end does not wait for it.
-    Order,
-    /// A suppression.
-    Suppression,
-}
-
-/// A record for those who are told; opaque here.
+/// What every instance is told, as a record; opaque here.
 #[derive(Debug)]
-struct Telling {
-    told: Told,
-    key: Vec<u8>,
-    value: Vec<u8>,
+pub struct Telling {
+    /// Later words under the same key stand for earlier ones.
+    pub key: Vec<u8>,
+    /// What it says.
+    pub value: Vec<u8>,
 }
 
 /// Where the rooms before this one hand over what is through.
@@ -241,11 +238,11 @@ impl Settler {
         let _ended = self.to_thread.send(Work::WriteAhead(ahead));
     }
 
-    /// Tells every instance something; later words under the same key stand for earlier ones. Does not wait for the
-    /// broker, which is asked until it has taken it, or until the daemon ends.
-    pub fn tell(&self, told: Told, key: Vec<u8>, value: Vec<u8>) {
+    /// Gives every instance an order. Does not wait for the broker, which is asked until it has taken it, or until the
+    /// daemon ends.
+    pub fn tell(&self, order: Telling) {
         // A thread that has ended belongs to a daemon that sends no more.
-        let _ended = self.to_thread.send(Work::Tell(Telling { told, key, value }));
+        let _ended = self.to_thread.send(Work::Tell(order));
     }
 
     /// Gives receipts back unmet.

@@ -8,18 +8,17 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
-use prometheus::local::LocalHistogram;
 use slab::Slab;
 
 use super::letter;
 use super::producer::{Delivered, Failure, Producer, Record};
-use super::{Deferral, Links, Parts, Settlement, Subject, Telling, Told, Work, WriteAhead};
+use super::tally::Tally;
+use super::{Deferral, Links, Settlement, Subject, Telling, Work, WriteAhead};
+use crate::job::Home;
 use crate::job::receipt::{Back, Why};
 use crate::job::topic::Topics;
-use crate::job::{Home, Lane};
-use crate::observe::Metrics;
 use crate::observe::failpoint::failpoint;
-use crate::outcome::{Kind, Outcome, Reason};
+use crate::outcome::Kind;
 
 /// How long the thread sleeps for new work while records are out: the resolution of settle latency.
 const TICK: Duration = Duration::from_millis(1);
@@ -28,7 +27,7 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How long a record waits before it is produced again.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Which of its records a settlement needs next.
+/// Which of its records a settlement needs next, after what is told of its recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
     /// Its dead letter.
@@ -50,57 +49,22 @@ enum Entry {
         before: i64,
     },
     WriteAhead(WriteAhead),
-    Telling(Telling),
+    Order(Telling),
 }
 
 impl Entry {
     /// Whether the daemon's end waits for it: not for what nobody is left to spend, nor for orders, which are a help to
     /// others and hold nothing up.
     fn is_awaited(&self) -> bool {
+        matches!(self, Self::Settlement { .. })
+    }
+
+    /// What is told of its recipient is dealt with. `false`: there was nothing to tell.
+    fn has_told(&mut self) -> bool {
         match self {
-            Self::Settlement { .. } => true,
-            Self::Telling(telling) => telling.told == Told::Suppression,
-            Self::WriteAhead(_) => false,
+            Self::Settlement { settlement, .. } => settlement.suppression.take().is_some(),
+            Self::WriteAhead(_) | Self::Order(_) => false,
         }
-    }
-}
-
-/// What has become durable in this turn: shown once a turn, for looking a counter up costs as much as writing an outcome.
-struct Tally {
-    outcomes: Vec<((Lane, Kind, Reason), u64)>,
-    hops: [LocalHistogram; 2],
-    latency: LocalHistogram,
-}
-
-impl Tally {
-    fn new(metrics: &Metrics) -> Self {
-        Self {
-            outcomes: Vec::new(),
-            hops: Lane::ALL.map(|lane| metrics.hops.with_label_values(&[lane.as_str()]).local()),
-            latency: metrics.settle_latency.with_label_values::<&str>(&[]).local(),
-        }
-    }
-
-    fn count(&mut self, settlement: &Settlement, now: Instant) {
-        let Parts { lane, way, .. } = settlement.subject.parts();
-        let Outcome { kind, reason, .. } = settlement.outcome;
-        // A turn knows few kinds of ends.
-        match self.outcomes.iter_mut().find(|(end, _)| *end == (lane, kind, reason)) {
-            Some((_, count)) => *count += 1,
-            None => self.outcomes.push(((lane, kind, reason), 1)),
-        }
-        if kind.is_terminal() {
-            self.hops[lane.index()].observe(f64::from(way.hop));
-        }
-        self.latency.observe(now.saturating_duration_since(settlement.decided).as_secs_f64());
-    }
-
-    fn show(&mut self, metrics: &Metrics) {
-        for ((lane, kind, reason), count) in self.outcomes.drain(..) {
-            metrics.outcomes.with_label_values(&[lane.as_str(), kind.as_str(), reason.as_str()]).inc_by(count);
-        }
-        self.hops.iter().for_each(LocalHistogram::flush);
-        self.latency.flush();
     }
 }
 
@@ -124,8 +88,8 @@ pub(super) struct Stage {
     refused: BTreeSet<(Home, u32)>,
     /// Homes whose write-aheads were refused for good.
     unspendable: BTreeSet<Home>,
-    /// What was refused for good once.
-    unheard: Vec<Told>,
+    /// Topics that refused for good what others were to be told.
+    unheard: BTreeSet<String>,
     outbox: Vec<Back>,
     buffer: Vec<u8>,
 }
@@ -148,7 +112,7 @@ impl Stage {
             again: VecDeque::new(),
             refused: BTreeSet::new(),
             unspendable: BTreeSet::new(),
-            unheard: Vec::new(),
+            unheard: BTreeSet::new(),
             outbox: Vec::new(),
             buffer: Vec::new(),
         }
@@ -208,7 +172,7 @@ impl Stage {
                 }
             }
             Work::WriteAhead(ahead) => self.accept_beside(Entry::WriteAhead(ahead)),
-            Work::Tell(telling) => self.accept_beside(Entry::Telling(telling)),
+            Work::Tell(order) => self.accept_beside(Entry::Order(order)),
         }
     }
 
@@ -243,16 +207,19 @@ impl Stage {
     }
 
     fn produce_one(&mut self, slot: usize) -> Result<bool, Failure> {
+        let tell = |topic: &str, Telling { key, value }: &Telling| {
+            self.producer.send(&Record { topic, partition: None, key, payload: value, headers: vec![], slot })
+        };
         let (settlement, needs) = match &self.entries[slot] {
-            Entry::Settlement { settlement, needs, .. } => (settlement, *needs),
+            Entry::Settlement { settlement, needs, .. } => match &settlement.suppression {
+                Some(suppression) => return tell(&self.suppressions, suppression),
+                None => (settlement, *needs),
+            },
             Entry::WriteAhead(WriteAhead { home, key, value, .. }) => {
                 let (topic, partition) = (&*self.usage, Some(i32::from(*home)));
                 return self.producer.send(&Record { topic, partition, key, payload: value, headers: vec![], slot });
             }
-            Entry::Telling(Telling { told, key, value }) => {
-                let (topic, partition) = (self.listeners(*told), None);
-                return self.producer.send(&Record { topic, partition, key, payload: value, headers: vec![], slot });
-            }
+            Entry::Order(order) => return tell(&self.control, order),
         };
         failpoint!("before_outcome");
         let own = settlement.subject.receipt().source().home;
@@ -282,6 +249,10 @@ impl Stage {
             Ok(offset) => offset,
             Err(failure) => return self.failed(slot, failure),
         };
+        if self.entries[slot].has_told() {
+            self.backlog.push_back(slot);
+            return;
+        }
         if let Entry::Settlement { needs: needs @ (Needs::Dead | Needs::Deferral), before, .. } =
             &mut self.entries[slot]
         {
@@ -297,18 +268,11 @@ impl Stage {
                 let end = settlement.end(before);
                 self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset, end)));
             }
-            Entry::Telling(_) => {}
+            Entry::Order(_) => {}
             Entry::WriteAhead(ahead) => {
                 // Who does not hear of it does not spend it.
                 let _unheard = ahead.done.try_send(ahead.tag);
             }
-        }
-    }
-
-    fn listeners(&self, told: Told) -> &str {
-        match told {
-            Told::Order => &self.control,
-            Told::Suppression => &self.suppressions,
         }
     }
 
@@ -319,31 +283,41 @@ impl Stage {
                 tracing::warn!(target: "peakpost::settle", error, "a record was not acknowledged; producing it again");
                 self.again.push_back((self.links.clock.mono() + AGAIN, slot));
             }
-            Failure::ForGood(error) => match self.remove(slot) {
-                Entry::Settlement { settlement, .. } => self.stop_home(settlement, error),
-                Entry::Telling(Telling { told, .. }) => {
-                    if !self.unheard.contains(&told) {
-                        self.unheard.push(told);
-                        tracing::error!(
-                            target: "peakpost::settle",
-                            topic = self.listeners(told), error,
-                            "the broker refuses for good what every instance is to be told: each learns of a vendor's stop, \
-                             or of a recipient who is gone, by itself and anew; hint: `peakpost topics create`, then \
-                             check the topic's ACLs"
-                        );
-                    }
+            Failure::ForGood(error) => self.refused(slot, error),
+        }
+    }
+
+    fn refused(&mut self, slot: usize, error: String) {
+        if self.entries[slot].has_told() {
+            // The vendor knows who is gone, and says so each time: nobody stops for that.
+            self.backlog.push_back(slot);
+            return Self::not_told(&mut self.unheard, &self.suppressions, &error);
+        }
+        match self.remove(slot) {
+            Entry::Settlement { settlement, .. } => self.stop_home(settlement, error),
+            Entry::Order(_) => Self::not_told(&mut self.unheard, &self.control, &error),
+            Entry::WriteAhead(WriteAhead { home, .. }) => {
+                if self.unspendable.insert(home) {
+                    tracing::error!(
+                        target: "peakpost::settle",
+                        home, topic = self.usage, error,
+                        "the broker refuses for good what this home writes ahead: its share of limits per hour, day or \
+                         longer is not spent; hint: `peakpost topics create`, then check the topic's ACLs, then restart"
+                    );
                 }
-                Entry::WriteAhead(WriteAhead { home, .. }) => {
-                    if self.unspendable.insert(home) {
-                        tracing::error!(
-                            target: "peakpost::settle",
-                            home, topic = self.usage, error,
-                            "the broker refuses for good what this home writes ahead: its share of limits per hour, day or \
-                             longer is not spent; hint: `peakpost topics create`, then check the topic's ACLs, then restart"
-                        );
-                    }
-                }
-            },
+            }
+        }
+    }
+
+    /// The broker will never take what others are to be told in this topic. Said once.
+    fn not_told(unheard: &mut BTreeSet<String>, topic: &str, error: &str) {
+        if unheard.insert(topic.to_owned()) {
+            tracing::error!(
+                target: "peakpost::settle",
+                topic, error,
+                "the broker refuses for good what every instance is to be told: each learns of a vendor's stop, or of a \
+                 recipient who is gone, by itself and anew; hint: `peakpost topics create`, then check the topic's ACLs"
+            );
         }
     }
 

@@ -222,7 +222,7 @@ fn whoever_sends_is_told_how_long_to_wait() {
     let sending =
         Sending { tenant: "acme", channel: Channel::Email, lane: Lane::Marketing, provider: "mail", mailbox: "gmail" };
     let rows = [
-        (sending, Some(now.0 + HOUR * 1000), "the blocked stream looks again within a step, or it misses a release"),
+        (sending, Some(now.0 + 4 * HOUR * 1000), "the blocked stream looks again now and then, or it misses a release"),
         (Sending { lane: Lane::Transactional, ..sending }, None, "another lane"),
         (Sending { mailbox: "yahoo", ..sending }, None, "another mailbox provider"),
         (Sending { provider: "spare", ..sending }, None, "another provider"),
