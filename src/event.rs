@@ -126,7 +126,7 @@ pub struct Heard {
 pub struct Record<'a> {
     /// Contract version: 1. Fields that are not known here are a later version's and passed over.
     pub v: u8,
-    /// The provider's name and the vendor's id of the event, the record's key: `<provider>/<id>`.
+    /// The provider's name and the vendor's id of the event, the same when it is told again: `<provider>/<id>`.
     #[serde(borrow)]
     pub event: Cow<'a, str>,
     /// What happened.
@@ -136,7 +136,8 @@ pub struct Record<'a> {
     pub provider: Cow<'a, str>,
     /// How the message travelled.
     pub channel: Channel,
-    /// The keyed hash of the normalised recipient, in hex; never the address itself.
+    /// The keyed hash of the normalised recipient, in hex; never the address itself. The record's key; where there is none,
+    /// `event` is.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub recipient: Cow<'a, str>,
     /// The mailbox provider's name in the configuration: `gmail`, …, `other`; empty for other channels than email.

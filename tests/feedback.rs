@@ -4,6 +4,9 @@
 //! Must not know: vendors beyond one that signs by a shared secret.
 #![expect(clippy::disallowed_methods, reason = "the tests' clock is the world's, not the line's; polling sleeps")]
 
+#[path = "feedback/counting.rs"]
+mod counting;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant, SystemTime};
@@ -108,6 +111,11 @@ impl World {
 
     /// Values of the events topic; waits for `count` of them.
     fn events(&self, count: usize) -> Vec<serde_json::Value> {
+        self.records(count).into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// The same with their keys.
+    fn records(&self, count: usize) -> Vec<(String, serde_json::Value)> {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.broker.brokers).set("group.id", "look");
         let consumer: BaseConsumer = client.create().unwrap();
@@ -120,7 +128,9 @@ impl World {
         while all.len() < count {
             assert!(began.elapsed() < LONG, "{} events of {count}", all.len());
             if let Some(message) = consumer.poll(Duration::from_millis(50)) {
-                all.push(serde_json::from_slice(message.unwrap().payload().unwrap()).unwrap());
+                let message = message.unwrap();
+                let key = String::from_utf8(message.key().unwrap().to_vec()).unwrap();
+                all.push((key, serde_json::from_slice(message.payload().unwrap()).unwrap()));
             }
         }
         all
@@ -176,6 +186,20 @@ fn an_event_becomes_a_record_of_the_schema() {
     let keyer = Keyer::new(b"a key of sixteen bytes or more").unwrap();
     assert_eq!(events[0]["recipient"], keyer.hash(Channel::Email, "jane@gmail.com").hex(), "spellings are one");
     assert!(world.stop());
+}
+
+/// Five soft bounces of one recipient add up only where one worker counts them all, and repeats of an event must meet as well.
+#[test]
+fn what_is_said_of_one_recipient_lies_in_one_partition() {
+    let world = World::new(8);
+    let twelve: Vec<String> = (0..12).map(|n| event(&n.to_string(), "Jane <jane@gmail.com>")).collect();
+    let nobody = event("of-nobody", "");
+    assert_eq!(world.post(&format!("[{},{nobody}]", twelve.join(","))), 204);
+    let jane = Keyer::new(b"a key of sixteen bytes or more").unwrap().hash(Channel::Email, "jane@gmail.com").hex();
+    for (key, event) in world.records(13) {
+        let expected = if event["event"] == "gate/of-nobody" { "gate/of-nobody" } else { &*jane };
+        assert_eq!(key, expected, "the key of {event}");
+    }
 }
 
 /// No events are fine; the same event twice in a request or later is written once.

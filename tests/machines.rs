@@ -13,6 +13,8 @@ mod budget;
 mod carried;
 #[path = "machines/control.rs"]
 mod control;
+#[path = "machines/counting.rs"]
+mod counting;
 #[path = "machines/feed.rs"]
 mod feed;
 #[path = "machines/flows.rs"]

@@ -34,6 +34,9 @@ fn touched() -> Metrics {
     m.delivery.with_label_values(&["mail", "marketing", "gmail", "delivered"]).inc();
     m.delivery_time.with_label_values(&["mail", "marketing", "gmail"]).observe(1.0);
     m.reputation_state.with_label_values(&["acme", "email", "marketing", "mail", "gmail", "block"]).set(1);
+    m.feedback_uncounted.set(1.0);
+    m.reputation_stale.set(1.0);
+    m.reputation_dropped.with_label_values(&["cohort"]).inc();
     m.feedback_requests.with_label_values(&["mail", "taken"]).inc();
     m.feedback_events.with_label_values(&["mail", "delivered"]).inc();
     m.feedback_repeats.with_label_values(&["mail"]).inc();
@@ -140,7 +143,7 @@ fn names_follow_the_conventions() {
 fn labels_are_of_a_closed_set() {
     const KNOWN: &[&str] = &[
         "by", "channel", "dir", "factor", "happened", "lane", "limit", "mailbox", "outcome", "provider", "reason",
-        "result", "shard", "source", "state", "tenant", "to", "unit", "verdict", "version",
+        "result", "shard", "source", "state", "tenant", "to", "unit", "verdict", "version", "what",
     ];
     for (name, m) in shown(&touched().render()) {
         let unknown: Vec<_> = m.labels.iter().filter(|label| !KNOWN.contains(&label.as_str())).collect();

@@ -76,7 +76,8 @@ fn only_what_changes_an_answer_is_told() {
     let world = World::new();
     world.count("gmail", 1, 60);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let follow = sums::follow(&world.config, 1, Metrics::new().unwrap(), world.clock.clone());
+    let (words, _worker) = crossbeam::channel::bounded(1);
+    let follow = sums::follow(&world.config, 1, words, Metrics::new().unwrap(), world.clock.clone());
     let (following, mut told) = runtime.block_on(follow).unwrap();
     assert_eq!(world.blocked(&told), [("gmail".to_owned(), 60)], "known from the start");
     told.mark_unchanged();

@@ -22,6 +22,8 @@ use crate::recipient::{Recipients, follow};
 
 /// Orders of other instances on their way to the gates.
 const ORDERS: usize = 1024;
+/// What who follows the counts has to say to the worker.
+const WORDS: usize = 10_000;
 
 /// The threads.
 pub(super) struct Followers([Running; 4]);
@@ -45,9 +47,10 @@ impl Followers {
         let (orders_tx, orders) = mpsc::channel(ORDERS);
         let control = control::follow(&config.intake, homes, orders_tx, clock.clone()).await;
         let control = control.map_err(Failure::Unavailable)?;
-        let sums = sums::follow(&config.counts, homes, metrics.clone(), clock.clone()).await;
+        let (words, told) = crossbeam::channel::bounded(WORDS);
+        let sums = sums::follow(&config.counts, homes, words, metrics.clone(), clock.clone()).await;
         let (sums, verdicts) = sums.map_err(Failure::Unavailable)?;
-        let workers = workers::start(config.counts.clone(), metrics.clone(), clock.clone());
+        let workers = workers::start(config.counts.clone(), told, metrics.clone(), clock.clone());
         let workers = workers.map_err(Failure::Broken)?;
         let recipients = Arc::new(Recipients::new(keyer, config.suppressions.max_stale, clock.mono()));
         let (known, told, time) = (Arc::clone(&recipients), metrics.clone(), clock.clone());

@@ -299,8 +299,10 @@ impl Shared {
         let repeats = fresh.iter().filter(|fresh| !**fresh).count();
         let mut events = Vec::with_capacity(heard.len() - repeats);
         for ((heard, key), _) in heard.iter().zip(keys).zip(&fresh).filter(|(_, fresh)| **fresh) {
-            let value = self.record(provider, &key, heard, now)?;
-            events.push(Event { key, value });
+            let recipient = self.recipient(heard);
+            let value = self.record(provider, &key, &recipient, heard, now)?;
+            // All that is said of one recipient is counted by one worker, and repeats of an event meet there as well.
+            events.push(Event { key: if recipient.is_empty() { key } else { recipient }, value });
         }
         if !events.is_empty() {
             self.publisher.publish(&events).await.map_err(|undone| match undone {
@@ -316,15 +318,26 @@ impl Shared {
         Ok(if repeats > 0 && events.is_empty() { Answered::Repeated } else { Answered::Taken })
     }
 
-    /// An event as it stands in the topic. The address ends here.
-    fn record(&self, provider: &str, key: &str, heard: &Heard, now: Wall) -> Result<Vec<u8>, Answered> {
-        let recipient = match heard.to.is_empty() {
+    /// Whom it is about, hidden; empty: nobody knows.
+    fn recipient(&self, heard: &Heard) -> String {
+        match heard.to.is_empty() {
             true => String::new(),
             false => self.keyer.hash(heard.channel, &heard.to).hex(),
-        };
+        }
+    }
+
+    /// An event as it stands in the topic. The address ends here.
+    fn record(
+        &self,
+        provider: &str,
+        event: &str,
+        recipient: &str,
+        heard: &Heard,
+        now: Wall,
+    ) -> Result<Vec<u8>, Answered> {
         let record = Record {
             v: VERSION,
-            event: key.into(),
+            event: event.into(),
             happened: heard.happened,
             provider: provider.into(),
             channel: heard.channel,

@@ -6,6 +6,7 @@
 //! them; a crash must neither lose it nor count it twice.
 //! Must not know: what follows from a count (reputation), vendors' words (provider), who sends.
 
+mod dropped;
 mod listener;
 mod publish;
 pub mod recent;

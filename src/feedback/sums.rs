@@ -3,22 +3,27 @@
 //! Why: every instance adds up the same records and so decides alike, without asking anybody; and who starts knows what is
 //! blocked before it sends.
 
+mod counted;
 mod feed;
 mod tell;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::Sender;
 use rdkafka::message::Message;
 use tokio::sync::watch;
 
+use self::counted::Counted;
 use self::feed::{Came, Feed};
 use super::CountConfig;
+use super::dropped;
+use super::workers::Word;
 use crate::control::Release;
 use crate::job::Home;
 use crate::observe::thread::{Running, Stop};
 use crate::observe::{Clock, Metrics};
-use crate::reputation::{Cohort, Partial, Sums, Verdicts};
+use crate::reputation::{Cohort, Partial, Stream, Sums, Verdicts};
 
 /// Longest wait for the next of what was there before.
 const CATCH_UP: Duration = Duration::from_secs(60);
@@ -33,16 +38,23 @@ const DECIDE: Duration = Duration::from_millis(500);
 /// … and so often at least: time passes as well.
 const DECIDE_ANYWAY: Duration = Duration::from_secs(10);
 
+/// How far all of it is known is asked so often …
+const ASK: Duration = Duration::from_secs(2);
+/// … and an answer waited for so long.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// What this instance goes by. The newest verdicts are always there.
 pub type Told = watch::Receiver<Arc<Verdicts>>;
 
-/// Starts reading. Returns once everything that was there has been read. `homes`: partitions of the topics.
+/// Starts reading. Returns once everything that was there has been read. `homes`: partitions of the topics. `words`: where the
+/// worker listens.
 ///
 /// # Errors
 /// When the topics cannot be read to their ends, with a hint.
 pub async fn follow(
     config: &CountConfig,
     homes: Home,
+    words: Sender<Word>,
     metrics: Metrics,
     clock: Clock,
 ) -> Result<(Running, Told), String> {
@@ -50,7 +62,7 @@ pub async fn follow(
     let config = config.clone();
     // The clients are made and dropped on the thread, which may have to wait for them.
     let caught_up = move || {
-        let mut reader = Reader::new(config, homes, verdicts, metrics, clock)?;
+        let mut reader = Reader::new(config, homes, words, verdicts, metrics, clock)?;
         reader.catch_up().map(|()| reader)
     };
     Ok((Running::ready("reputation", caught_up, Reader::follow).await?, newest))
@@ -60,7 +72,9 @@ struct Reader {
     config: CountConfig,
     counts: Feed,
     control: Feed,
+    counted: Counted,
     sums: Sums,
+    words: Sender<Word>,
     verdicts: watch::Sender<Arc<Verdicts>>,
     metrics: Metrics,
     clock: Clock,
@@ -68,20 +82,42 @@ struct Reader {
     /// Something has come since verdicts were made.
     news: bool,
     decided: Instant,
+    since: Instant,
+    /// Something was not heard, and that was told.
+    deaf: bool,
+    dropped: dropped::Teller,
 }
 
 impl Reader {
     fn new(
         config: CountConfig,
         homes: Home,
+        words: Sender<Word>,
         verdicts: watch::Sender<Arc<Verdicts>>,
         metrics: Metrics,
         clock: Clock,
     ) -> Result<Self, String> {
         let counts = Feed::new(&config, config.topics.reputation(), homes)?;
         let control = Feed::new(&config, config.topics.control(), homes)?;
-        let (sums, told, decided) = (Sums::default(), tell::Teller::default(), clock.mono());
-        Ok(Self { config, counts, control, sums, verdicts, metrics, clock, told, news: true, decided })
+        let counted = Counted::new(config.topics.events(), homes);
+        let now = clock.mono();
+        Ok(Self {
+            config,
+            counts,
+            control,
+            counted,
+            sums: Sums::default(),
+            words,
+            verdicts,
+            metrics,
+            clock,
+            told: tell::Teller::default(),
+            news: true,
+            decided: now,
+            since: now,
+            deaf: false,
+            dropped: dropped::Teller::default(),
+        })
     }
 
     /// Reads every partition to the end that it has now.
@@ -92,7 +128,7 @@ impl Reader {
             if self.look(wait)? {
                 heard = self.clock.mono();
                 // Weeks may lie there, of which days matter.
-                self.sums.forget(&self.config.reputation, self.clock.wall());
+                self.forget();
             }
             if self.clock.mono() > heard + CATCH_UP {
                 let left = [&self.counts, &self.control].map(Feed::left).concat();
@@ -106,22 +142,46 @@ impl Reader {
     }
 
     fn follow(mut self, stop: &Stop) {
-        let mut deaf = false;
+        let mut ask_at = self.since;
         while !stop.is_told() {
-            match self.look(LOOK) {
-                Ok(true) => deaf = false,
-                Ok(false) => {}
-                Err(error) => {
-                    // Once; the client tries again by itself, and says so each time.
-                    if !std::mem::replace(&mut deaf, true) {
-                        tracing::error!(target: "peakpost::reputation", error, "what others count is not heard: no new block begins here");
-                    }
-                }
+            if let Err(error) = self.look(LOOK) {
+                self.not_heard(&error);
             }
-            let since = self.clock.mono().saturating_duration_since(self.decided);
+            let now = self.clock.mono();
+            let since = now.saturating_duration_since(self.decided);
             if (self.news && since >= DECIDE) || since >= DECIDE_ANYWAY {
                 self.decide();
             }
+            if now >= ask_at {
+                self.ask();
+                ask_at = self.clock.mono() + ASK;
+            }
+        }
+    }
+
+    /// Asks how far all of it is known here, and how far the fleet has counted, and shows it.
+    fn ask(&mut self) {
+        let now = self.clock.mono();
+        let heard = self.counts.ask(now, ANSWER).and_then(|()| self.control.ask(now, ANSWER));
+        if let Err(error) = heard.and_then(|()| self.counted.ask(self.counts.consumer(), now, ANSWER)) {
+            self.not_heard(&error);
+        }
+        let now = self.clock.mono();
+        let age = |fresh: Option<Instant>| now.saturating_duration_since(fresh.unwrap_or(self.since));
+        let stale = age(self.counts.fresh().min(self.control.fresh()));
+        let uncounted = age(self.counted.fresh());
+        self.metrics.reputation_stale.set(stale.as_secs_f64());
+        self.metrics.feedback_uncounted.set(uncounted.as_secs_f64());
+        self.deaf &= stale.max(uncounted) > ASK * 3;
+    }
+
+    /// Once; the client tries again by itself, and says so each time.
+    fn not_heard(&mut self, error: &str) {
+        if !std::mem::replace(&mut self.deaf, true) {
+            tracing::error!(
+                target: "peakpost::reputation", error,
+                "what the fleet counts is not heard here, or nobody says how far it has counted: a new block may not begin"
+            );
         }
     }
 
@@ -129,17 +189,21 @@ impl Reader {
     fn look(&mut self, wait: Duration) -> Result<bool, String> {
         let before = self.news;
         self.news = false;
-        let sums = &mut self.sums;
+        let (sums, words) = (&mut self.sums, &self.words);
+        // Before that the worker has nothing, and reads what is there itself.
+        let follows = self.counts.is_caught_up();
         let mut news = false;
         let mut wait = wait;
         let mut left = TURN;
         while left > 0
             && let Came::Record = self.counts.look(wait, |record| {
                 let key = std::str::from_utf8(record.key().unwrap_or_default()).map_err(|e| e.to_string())?;
-                let (cohort, partition) = Cohort::parse(key)?;
+                let (cohort, home) = Cohort::parse(key)?;
                 // A count that was taken away has grown too old to matter.
-                if let Some(value) = record.payload() {
-                    sums.put(cohort, partition, Partial::parse(value)?);
+                let Some(value) = record.payload() else { return Ok(()) };
+                let late = sums.put(cohort.clone(), home, Partial::parse(value)?);
+                if let Some(upto) = late.filter(|_| follows) {
+                    tell(words, Word::Late { home, cohort, upto });
                 }
                 Ok(())
             })?
@@ -147,7 +211,7 @@ impl Reader {
             (news, wait, left) = (true, Duration::ZERO, left - 1);
         }
         let rest = if self.counts.is_caught_up() { Duration::from_millis(10) } else { Duration::ZERO };
-        let (sums, now) = (&mut self.sums, self.clock.wall());
+        let (sums, words, now) = (&mut self.sums, &self.words, self.clock.wall());
         while let Came::Record = self.control.look(rest, |record| {
             let release = record.payload().map(|value| Release::parse(record.key().unwrap_or_default(), value));
             if let Some(release) = release.transpose()?.flatten() {
@@ -155,7 +219,9 @@ impl Reader {
                 if release.at.0 > now.0.saturating_add(AHEAD_MS) {
                     return Err("a release of tomorrow; hint: is the clock right where it was given?".to_owned());
                 }
-                sums.release(release.stream.parse()?, release.at);
+                let stream: Stream = release.stream.parse()?;
+                sums.release(stream.clone(), release.at);
+                tell(words, Word::Released(stream, release.at));
             }
             Ok(())
         })? {
@@ -168,7 +234,7 @@ impl Reader {
     fn decide(&mut self) {
         let now = self.clock.wall();
         (self.news, self.decided) = (false, self.clock.mono());
-        self.sums.forget(&self.config.reputation, now);
+        self.forget();
         let new = Arc::new(self.sums.verdicts(&self.config.reputation, now));
         self.told.tell(&new, now, &self.metrics);
         self.verdicts.send_if_modified(|old| {
@@ -177,4 +243,13 @@ impl Reader {
             is_news
         });
     }
+    fn forget(&mut self) {
+        let dropped = self.sums.forget(&self.config.reputation, self.clock.wall());
+        self.dropped.tell(&[("sum", dropped)], &self.metrics, self.clock.mono());
+    }
+}
+
+/// A worker that has no room for it is at its beginning, and reads the counts itself.
+fn tell(words: &Sender<Word>, word: Word) {
+    let _full = words.try_send(word);
 }

@@ -3,8 +3,14 @@
 //! Why: brokers, TLS and SASL must be the same for the reader, the writer and whoever asks.
 //! Must not know: what a client is for.
 
+use std::ops::Range;
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::Offset;
 
 /// A client's configuration with the operator's properties; the caller sets what its work needs.
 #[must_use]
@@ -37,6 +43,35 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
         Level::Notice | Level::Info => tracing::info!(target: "librdkafka", facility, message),
         Level::Debug => tracing::debug!(target: "librdkafka", facility, message),
     }
+}
+
+/// Where each of these partitions begins (`Offset::Beginning`), or ends (`Offset::End`): behind its last record. One request
+/// per broker; it travels behind the fetch that is out, so it takes up to `fetch.wait.max.ms`.
+///
+/// # Errors
+/// When one of them does not answer in time.
+pub fn offsets(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partitions: Range<i32>,
+    which: Offset,
+    wait: Duration,
+) -> Result<Vec<i64>, String> {
+    let fault = |e: KafkaError| format!("`{topic}` does not say where it ends: {e}");
+    let mut list = TopicPartitionList::new();
+    for partition in partitions.clone() {
+        list.add_partition_offset(topic, partition, which).map_err(fault)?;
+    }
+    // In this request the times -1 and -2 stand for end and beginning; so it works where there are no times.
+    let told = consumer.offsets_for_times(list, wait).map_err(fault)?;
+    let offset = |partition: i32| {
+        let found = told.find_partition(topic, partition);
+        match found.map(|found| (found.error(), found.offset())) {
+            Some((Ok(()), Offset::Offset(offset))) => Ok(offset),
+            _ => Err(format!("`{topic}` partition {partition} does not say where it ends")),
+        }
+    };
+    partitions.map(offset).collect()
 }
 
 /// Whether an error of a reader is about the way to the broker and not about what is read: the client tries again

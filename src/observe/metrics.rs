@@ -12,7 +12,7 @@ use prometheus::{
     IntGaugeVec, Registry, TextEncoder,
 };
 
-use kinds::{DELIVERY, counter, fcounter, fgauge, gauge, histogram, opts, register};
+use kinds::{DELIVERY, counter, fcounter, fgauge, gauge, histogram, opts, register, seconds};
 
 /// Every metric of the daemon.
 #[derive(Clone, Debug)]
@@ -72,6 +72,12 @@ pub struct Metrics {
     pub delivery: IntCounterVec,
     /// Sent to delivered.
     pub delivery_time: HistogramVec,
+    /// For how long an event may not have been counted.
+    pub feedback_uncounted: Gauge,
+    /// For how long a count may have been missed.
+    pub reputation_stale: Gauge,
+    /// Counts for which there was no room.
+    pub reputation_dropped: IntCounterVec,
     /// Streams that are not simply well.
     pub reputation_state: IntGaugeVec,
     /// Requests to the feedback listener.
@@ -294,6 +300,22 @@ impl Metrics {
                 "1 for the state of a stream that is not simply well: warn, block or ramp; at most 200, the worst first.",
                 &["tenant", "channel", "lane", "provider", "mailbox", "state"],
             )?,
+            feedback_uncounted: seconds(
+                &r,
+                "feedback_uncounted_seconds",
+                "Age of the oldest event that may not be counted yet by any worker of the fleet.",
+            )?,
+            reputation_stale: seconds(
+                &r,
+                "reputation_stale_seconds",
+                "Time within which a new count or release may not be known here.",
+            )?,
+            reputation_dropped: counter(
+                &r,
+                "reputation_dropped_total",
+                "Counts for which there was no room: a worker's cohorts, events not counted, cohorts in this instance's sums.",
+                &["what"],
+            )?,
             vendor_latency: histogram(
                 &r,
                 "vendor_latency_seconds",
@@ -322,12 +344,10 @@ impl Metrics {
                 ))?,
             )?,
             commits: counter(&r, "commits_total", "Offset commits by result.", &["result"])?,
-            lease_remaining: register(
+            lease_remaining: seconds(
                 &r,
-                Gauge::with_opts(opts(
-                    "lease_remaining_seconds",
-                    "Time for which this instance may still send without another commit.",
-                ))?,
+                "lease_remaining_seconds",
+                "Time for which this instance may still send without another commit.",
             )?,
             receipts_dropped: register(
                 &r,
@@ -343,12 +363,10 @@ impl Metrics {
                     "Suppressed recipients that this instance knows of.",
                 ))?,
             )?,
-            suppressions_stale: register(
+            suppressions_stale: seconds(
                 &r,
-                Gauge::with_opts(opts(
-                    "suppressions_stale_seconds",
-                    "Time within which a new suppression may not be known here; above suppressions.max_stale nothing is sent.",
-                ))?,
+                "suppressions_stale_seconds",
+                "Time within which a new suppression may not be known here; above suppressions.max_stale nothing is sent.",
             )?,
             registry: r,
         })

@@ -87,19 +87,8 @@ impl Reader {
         self.ask(Offset::End, wait)
     }
 
-    /// One request per broker; it travels behind the fetch that is out, so it takes up to `fetch.wait.max.ms`.
     fn ask(&self, which: Offset, wait: Duration) -> Result<Vec<i64>, String> {
-        let fault = |e: KafkaError| format!("`{}` does not say where it ends: {e}", self.topic);
-        // In this request the times -1 and -2 stand for end and beginning; so it works where there are no times.
-        let told = self.consumer.offsets_for_times(self.list(which)?, wait).map_err(fault)?;
-        let offset = |partition: i32| {
-            let found = told.find_partition(&self.topic, partition);
-            match found.map(|found| (found.error(), found.offset())) {
-                Some((Ok(()), Offset::Offset(offset))) => Ok(offset),
-                _ => Err(format!("`{}` partition {partition} does not say where it ends", self.topic)),
-            }
-        };
-        self.partitions.clone().map(offset).collect()
+        kafka::offsets(&self.consumer, &self.topic, self.partitions.clone(), which, wait)
     }
 
     fn list(&self, offset: Offset) -> Result<TopicPartitionList, String> {

@@ -82,7 +82,7 @@ impl Stream {
 pub struct Cohort {
     /// Whose.
     pub stream: Stream,
-    /// When the window began, in seconds since 1970.
+    /// When the window began, in seconds since 1970; or when the stream was released within it.
     pub start: i64,
 }
 
@@ -135,6 +135,12 @@ impl Counts {
         };
         *count = count.saturating_add(1);
         true
+    }
+
+    /// Whether anything but deliveries is in it.
+    #[must_use]
+    pub fn has_bad(&self) -> bool {
+        *self != Self { delivered: self.delivered, ..Self::default() }
     }
 
     /// Both together.

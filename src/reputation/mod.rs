@@ -8,6 +8,7 @@
 pub mod cohort;
 pub mod count;
 pub mod decide;
+pub mod seen;
 mod soft;
 mod sums;
 mod verdicts;

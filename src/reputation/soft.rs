@@ -10,10 +10,10 @@ use crate::job::Channel;
 pub const SOFT_MAX: usize = 5;
 /// … within so long: 72 hours, in milliseconds.
 pub const SOFT_WITHIN: i64 = 72 * 3_600_000;
-/// Recipients remembered; when there are more, the older half is forgotten.
-const KEPT: usize = 200_000;
+/// Recipients remembered per partition; when there are more, the older half is forgotten.
+const KEPT: usize = 50_000;
 
-/// What is remembered of those who could not be reached.
+/// What one partition of the events says of those who could not be reached: all that is said of one recipient is there.
 #[derive(Debug, Default)]
 pub struct SoftBounces {
     /// When, in milliseconds, the earliest first. What happened at one time is one bounce: events may be read again.

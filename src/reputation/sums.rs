@@ -38,14 +38,16 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// What a partition of the events has said of a cohort.
-    pub fn put(&mut self, cohort: Cohort, partition: Home, partial: Partial) {
+    /// What a partition of the events has said of a cohort. An older word than is known changes nothing; then it says how far
+    /// the known one goes.
+    pub fn put(&mut self, cohort: Cohort, partition: Home, partial: Partial) -> Option<i64> {
         let partials = self.streams.entry(cohort.stream).or_default().cohorts.entry(cohort.start).or_default();
         match partials.iter_mut().find(|(of, _)| *of == partition) {
-            Some((_, known)) if known.upto >= partial.upto => {}
+            Some((_, known)) if known.upto > partial.upto => return Some(known.upto),
             Some((_, known)) => *known = partial,
             None => partials.push((partition, partial)),
         }
+        None
     }
 
     /// An operator lifts what was before; the latest word holds.
@@ -70,18 +72,21 @@ impl Sums {
         verdicts
     }
 
-    /// Forgets what can hold nothing any more, and what is too much.
-    pub fn forget(&mut self, config: &Config, now: Wall) {
+    /// Forgets what can hold nothing any more, and what is too much: the oldest windows, whole. So many cohorts were too much.
+    /// What comes back of them goes again before it is judged.
+    pub fn forget(&mut self, config: &Config, now: Wall) -> u64 {
         let oldest = now.0.div_euclid(1000) - seconds(config.horizon());
         self.drop_before(oldest);
         let released_before = Wall(now.0.saturating_sub(millis(config.horizon())));
         self.streams
             .retain(|_, known| !known.cohorts.is_empty() || known.released.is_some_and(|at| at > released_before));
+        let known = self.cohorts();
         while self.cohorts() > COHORTS_MAX {
             let first = |known: &Known| known.cohorts.keys().next().copied();
-            let Some(oldest) = self.streams.values().filter_map(first).min() else { return };
+            let Some(oldest) = self.streams.values().filter_map(first).min() else { break };
             self.drop_before(oldest + 1);
         }
+        (known - self.cohorts()) as u64
     }
 
     /// How many cohorts are known.

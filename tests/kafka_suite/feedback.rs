@@ -86,7 +86,7 @@ fn written(world: &World) -> (BTreeMap<String, Record<'static>>, Counts) {
         let text = std::str::from_utf8(payload).unwrap();
         assert!(!text.contains('@') && !text.contains("+15550"), "a recipient as itself: {text}");
         let record: Record<'static> = serde_json::from_str(text.to_owned().leak()).unwrap();
-        assert_eq!(message.key().unwrap(), record.event.as_bytes(), "the key is the event: {text}");
+        assert_eq!(message.key().unwrap(), record.recipient.as_bytes(), "the key is the recipient: {text}");
         assert_eq!(record.recipient.len(), 32, "a keyed hash: {text}");
         let (provider, id) = record.event.split_once('/').unwrap();
         assert_eq!(provider, record.provider, "{text}");

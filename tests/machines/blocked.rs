@@ -145,7 +145,7 @@ fn counts_alone_are_no_news() {
             false,
             "another stream is blocked",
         ),
-        (|sums| sums.forget(&rules(), at(T0 + 100 * HOUR)), at(T0 + 40 * HOUR), true, "what is over is forgotten"),
+        (|sums| _ = sums.forget(&rules(), at(T0 + 100 * HOUR)), at(T0 + 40 * HOUR), true, "what is over is forgotten"),
     ];
     for (change, now, alike, why) in rows {
         let (after, was_alike) = told(*change, *now);

@@ -11,7 +11,6 @@ use peakpost::job::{Channel, Lane, Wall};
 use peakpost::outcome::Cause;
 use peakpost::recipient::suppression::Scope;
 use peakpost::reputation::cohort::window_of;
-use peakpost::reputation::count::SEEN_MAX;
 use peakpost::reputation::{
     Cohort, Config, Counter, Counts, Partial, Sending, SignalConfig, SoftBounces, State, Stream, Sums, wilson,
 };
@@ -271,7 +270,7 @@ fn keys_and_values_are_read_as_they_were_written() {
 }
 
 /// An event of the stream of acme at gmail, sent at [`T0`].
-fn event(id: &str, happened: Happened) -> Record<'static> {
+pub fn event(id: &str, happened: Happened) -> Record<'static> {
     Record {
         v: VERSION,
         event: format!("mail/{id}").into(),
@@ -377,17 +376,6 @@ fn replays_and_repeats_change_nothing() {
         let got: Vec<(Cohort, Partial)> = topic.into_iter().collect();
         assert_eq!(total(&got), total(&all), "seed {seed}: every event is counted once");
     }
-}
-
-#[test]
-fn repeats_are_recognised_within_the_window_and_memory_is_bounded() {
-    let mut counter = Counter::new(&rules());
-    assert!(counter.hear(0, &event("first", Happened::Delivered)));
-    assert!(!counter.hear(1, &event("first", Happened::Delivered)), "told again");
-    for n in 0..SEEN_MAX {
-        counter.hear(2 + i64::try_from(n).unwrap(), &event(&n.to_string(), Happened::Opened));
-    }
-    assert!(counter.hear(i64::MAX - 1, &event("first", Happened::Delivered)), "so many later it is forgotten");
 }
 
 #[test]

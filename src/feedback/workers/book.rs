@@ -14,6 +14,7 @@ use crate::reputation::{Counter, SoftBounces};
 /// One partition, being counted.
 pub(super) struct Part {
     pub(super) counter: Counter,
+    pub(super) soft: SoftBounces,
     /// What the group had committed when it was taken over: what lies before was dealt with, and is only remembered.
     pub(super) fence: i64,
     /// The next event.
@@ -26,7 +27,6 @@ pub(super) struct Book {
     pub(super) parts: BTreeMap<Home, Part>,
     pub(super) suppressions: Vec<Suppression>,
     pub(super) tally: Tally,
-    soft: SoftBounces,
     unreadable: bool,
 }
 
@@ -53,7 +53,7 @@ impl Book {
         if !is_new {
             return;
         }
-        let suppression = suppress::after(&event, &mut self.soft);
+        let suppression = suppress::after(&event, &mut part.soft);
         if !before {
             self.tally.add(&event);
             self.suppressions.extend(suppression);

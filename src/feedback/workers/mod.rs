@@ -12,18 +12,22 @@ mod restore;
 pub mod suppress;
 mod tally;
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+use crossbeam::channel::Receiver;
 
 use self::book::{Book, Part};
 use self::group::{Event, Group};
 use self::publish::Publisher;
 use super::CountConfig;
-use crate::job::Home;
+use super::dropped::Teller;
+use crate::job::{Home, Wall};
 use crate::observe::failpoint::failpoint;
 use crate::observe::thread::{Running, Stop};
 use crate::observe::{Clock, Metrics};
-use crate::reputation::Counter;
-use crate::reputation::count::SEEN_MAX;
+use crate::reputation::count::READ_AGAIN;
+use crate::reputation::{Cohort, Counter, SoftBounces, Stream};
 
 /// Longest wait for an event; the thread looks as often whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -37,19 +41,36 @@ const TURN: usize = 10_000;
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
+/// What the worker is told by who follows the counts.
+#[derive(Debug)]
+pub enum Word {
+    /// Of this partition an older count was written after one that goes up to `upto`: somebody had lost it and did not know.
+    Late {
+        /// The partition.
+        home: Home,
+        /// Whose count.
+        cohort: Cohort,
+        /// How far the later one goes.
+        upto: i64,
+    },
+    /// An operator has released a stream.
+    Released(Stream, Wall),
+}
+
 /// Starts this instance's worker. It ends only when it is told to: it publishes what is counted and leaves the group.
 ///
 /// # Errors
 /// When there is no thread for it.
-pub fn start(config: CountConfig, metrics: Metrics, clock: Clock) -> Result<Running, String> {
-    Running::start("feedback", move |stop| run(&config, &metrics, &clock, stop))
+pub fn start(config: CountConfig, words: Receiver<Word>, metrics: Metrics, clock: Clock) -> Result<Running, String> {
+    let told = Told { words, released: HashMap::new(), dropped: Teller::default() };
+    Running::start("feedback", move |stop| run(&config, told, &metrics, &clock, stop))
 }
 
-fn run(config: &CountConfig, metrics: &Metrics, clock: &Clock, stop: &Stop) {
+fn run(config: &CountConfig, mut told: Told, metrics: &Metrics, clock: &Clock, stop: &Stop) {
     let mut again = AGAIN;
     loop {
         let began = clock.mono();
-        match Worker::new(config, metrics, clock).and_then(|worker| worker.work(stop)) {
+        match Worker::new(config, &mut told, metrics, clock).and_then(|worker| worker.work(stop)) {
             Ok(()) => return,
             Err(error) => {
                 tracing::warn!(
@@ -67,8 +88,16 @@ fn run(config: &CountConfig, metrics: &Metrics, clock: &Clock, stop: &Stop) {
     }
 }
 
+/// What outlives a failure.
+struct Told {
+    words: Receiver<Word>,
+    released: HashMap<Stream, Wall>,
+    dropped: Teller,
+}
+
 struct Worker<'a> {
     config: &'a CountConfig,
+    told: &'a mut Told,
     metrics: &'a Metrics,
     clock: &'a Clock,
     group: Group,
@@ -77,9 +106,15 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(config: &'a CountConfig, metrics: &'a Metrics, clock: &'a Clock) -> Result<Self, String> {
+    fn new(
+        config: &'a CountConfig,
+        told: &'a mut Told,
+        metrics: &'a Metrics,
+        clock: &'a Clock,
+    ) -> Result<Self, String> {
         Ok(Self {
             config,
+            told,
             metrics,
             clock,
             group: Group::join(config)?,
@@ -91,6 +126,7 @@ impl<'a> Worker<'a> {
     fn work(mut self, stop: &Stop) -> Result<(), String> {
         let mut published = self.clock.mono();
         while !stop.is_told() {
+            self.hear();
             let events = self.take()?;
             while let Some(event) = self.group.event() {
                 match event {
@@ -112,6 +148,28 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
+    /// What who follows the counts has to say.
+    fn hear(&mut self) {
+        for word in self.told.words.try_iter() {
+            match word {
+                // Whose partition it is publishes again; the others are told as well.
+                Word::Late { home, cohort, upto } => {
+                    if let Some(part) = self.book.parts.get_mut(&home) {
+                        tracing::info!(target: "peakpost::feedback", partition = home, cohort = cohort.key(home), "an older count was written late: the newer one is published again");
+                        part.counter.again(&cohort, upto);
+                    }
+                }
+                Word::Released(stream, at) => {
+                    for part in self.book.parts.values_mut() {
+                        part.counter.released(stream.clone(), at);
+                    }
+                    let known = self.told.released.entry(stream).or_insert(at);
+                    *known = at.max(*known);
+                }
+            }
+        }
+    }
+
     /// Takes what has come, or waits a moment for it.
     fn take(&mut self) -> Result<usize, String> {
         let (mut wait, mut taken) = (LOOK, 0);
@@ -128,16 +186,20 @@ impl<'a> Worker<'a> {
     }
 
     /// Takes partitions over: what was published of them, then the events from so far before the commit that repeats are
-    /// recognised.
+    /// recognised, and soft bounces are known.
     fn assigned(&mut self, homes: &[Home], stop: &Stop) -> Result<(), String> {
         let mut counters = restore::counters(self.config, homes, self.clock, stop)?;
         let mut from = Vec::new();
         for (home, committed, first) in self.group.committed(homes)? {
             let fence = committed.unwrap_or(first).max(first);
-            let start = fence.saturating_sub(SEEN_MAX as i64).max(first);
-            let counter = counters.remove(&home).unwrap_or_else(|| Counter::new(&self.config.reputation));
+            let start = fence.saturating_sub(READ_AGAIN).max(first);
+            let mut counter = counters.remove(&home).unwrap_or_else(|| Counter::new(&self.config.reputation));
+            for (stream, at) in &self.told.released {
+                counter.released(stream.clone(), *at);
+            }
             from.push((home, start));
-            self.book.parts.insert(home, Part { counter, fence, next: fence, committed: fence });
+            let soft = SoftBounces::default();
+            self.book.parts.insert(home, Part { counter, soft, fence, next: fence, committed: fence });
         }
         tracing::info!(target: "peakpost::feedback", ?homes, "counting the events of these partitions");
         self.group.assign(&from)
@@ -162,7 +224,7 @@ impl<'a> Worker<'a> {
             .filter(|(_, part)| part.next > part.committed)
             .map(|(home, part)| (*home, part.next))
             .collect();
-        if moved.is_empty() {
+        if moved.is_empty() && !self.book.parts.values().any(|part| part.counter.has_changed()) {
             return Ok(());
         }
         failpoint!("before_counts");
@@ -177,7 +239,7 @@ impl<'a> Worker<'a> {
         }
         self.publisher.flush()?;
         failpoint!("between_counts");
-        if !self.group.commit(&moved)? {
+        if !moved.is_empty() && !self.group.commit(&moved)? {
             // What is published stands; where counting goes on is told with the next.
             return Ok(());
         }
@@ -187,6 +249,9 @@ impl<'a> Worker<'a> {
             }
         }
         self.book.tally.show(self.metrics);
+        let dropped = self.book.parts.values_mut().map(|part| part.counter.take_dropped());
+        let (cohorts, events) = dropped.fold((0, 0), |sum, part| (sum.0 + part.cohorts, sum.1 + part.events));
+        self.told.dropped.tell(&[("cohort", cohorts), ("event", events)], self.metrics, self.clock.mono());
         Ok(())
     }
 }

@@ -3,7 +3,9 @@
 //! Why: the catalogue is to be read as a list.
 //! Must not know: any metric.
 
-use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
 
 /// Bucket bounds for anything from a fast local call to a vendor's time-out, in seconds.
 const LATENCY: &[f64] =
@@ -39,6 +41,11 @@ pub(super) fn gauge(r: &Registry, name: &str, help: &str, labels: &[&str]) -> pr
 
 pub(super) fn fgauge(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
     register(r, GaugeVec::new(opts(name, help), labels)?)
+}
+
+/// A duration of which there is one.
+pub(super) fn seconds(r: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
+    register(r, Gauge::with_opts(opts(name, help))?)
 }
 
 pub(super) fn histogram(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
