@@ -121,6 +121,13 @@ pub struct Heard {
     pub detail: Box<str>,
 }
 
+/// The key of a record among the events: its recipient, so that all that is told of one lies in one partition; where the
+/// recipient is not told, the event.
+#[must_use]
+pub fn key<'a>(recipient: &'a str, event: &'a str) -> &'a str {
+    if recipient.is_empty() { event } else { recipient }
+}
+
 /// One event as it stands in the events topic. Absent fields are left out, never `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record<'a> {

@@ -63,6 +63,7 @@ fn reasons() -> BTreeSet<&'static str> {
         | Reason::KeyBusy
         | Reason::InFlight
         | Reason::Duplicate
+        | Reason::Told
         | Reason::Again(_)
         | Reason::MaybeSent(_) => (),
     };
@@ -76,6 +77,7 @@ fn reasons() -> BTreeSet<&'static str> {
         Reason::KeyBusy,
         Reason::InFlight,
         Reason::Duplicate,
+        Reason::Told,
     ]);
     let vendor =
         codes().into_iter().flat_map(|c| [Reason::AttemptsExhausted(c), Reason::Vendor(c), Reason::MaybeSent(c)]);
@@ -264,6 +266,8 @@ fn record(full: bool) -> Record<'static> {
         lane: "marketing".into(),
         provider: text("sendgrid-main"),
         vendor_id: text("14c5d75ce93"),
+        happened: text("delivered"),
+        event: text("sendgrid-main/14c5"),
         attempts: u16::MAX,
         at_ms: 1_795_770_000_250,
         enqueued_ms: 1_795_770_000_000,

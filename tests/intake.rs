@@ -104,6 +104,7 @@ impl Line {
             decided: Clock::default().mono(),
             unrecorded: None,
             suppression: None,
+            told_under: None,
         }]);
         let back = came.recv_timeout(PATIENCE).expect("the hand-over is durable");
         assert!(matches!(&back[..], [Back::Settled(_)]), "{back:?}");

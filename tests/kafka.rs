@@ -38,10 +38,14 @@ mod outage;
 mod overtakes;
 #[path = "kafka_suite/rate.rs"]
 mod rate;
+#[path = "kafka_suite/ratios.rs"]
+mod ratios;
 #[path = "kafka_suite/reputation.rs"]
 mod reputation;
 #[path = "kafka_suite/reset.rs"]
 mod reset;
+#[path = "kafka_suite/resolved.rs"]
+mod resolved;
 #[path = "kafka_suite/send_at.rs"]
 mod send_at;
 #[path = "kafka_suite/senders.rs"]

@@ -15,6 +15,8 @@ mod carried;
 mod control;
 #[path = "machines/counting.rs"]
 mod counting;
+#[path = "machines/doubts.rs"]
+mod doubts;
 #[path = "machines/feed.rs"]
 mod feed;
 #[path = "machines/flows.rs"]

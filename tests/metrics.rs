@@ -33,6 +33,9 @@ fn touched() -> Metrics {
     m.control_orders.with_label_values(&["told"]).inc();
     m.delivery.with_label_values(&["mail", "marketing", "gmail", "delivered"]).inc();
     m.delivery_time.with_label_values(&["mail", "marketing", "gmail"]).observe(1.0);
+    m.quarantined_open.set(1);
+    m.quarantined_resolved.inc();
+    m.quarantined_unresolved.inc();
     m.reputation_state.with_label_values(&["acme", "email", "marketing", "mail", "gmail", "block"]).set(1);
     m.feedback_uncounted.set(1.0);
     m.reputation_stale.set(1.0);

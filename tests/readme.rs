@@ -12,8 +12,10 @@ use peakpost::job::{Channel, Content, parse};
 use peakpost::outcome::{Kind, Verdict, schema};
 
 const README: &str = include_str!("../README.md");
-const RECORDING: &str = include_str!("../deploy/prometheus/recording.yaml");
-const ALERTS: &str = include_str!("../deploy/prometheus/alerts.yaml");
+const RECORDING: &str =
+    concat!(include_str!("../deploy/prometheus/recording.yaml"), include_str!("../deploy/prometheus/unreported.yaml"));
+const ALERTS: &str =
+    concat!(include_str!("../deploy/prometheus/alerts.yaml"), include_str!("../deploy/prometheus/unreported.yaml"));
 const METRICS_SOURCE: &str = include_str!("../src/observe/metrics.rs");
 
 /// The fenced blocks of one language, without their common indentation.
@@ -155,8 +157,9 @@ fn every_metric_that_is_named_exists() {
             // The middle of a recorded series' name is not a metric's whole name, but one all the same.
             let name: String = text[at + 9..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
             let family = name.strip_suffix("_bucket").unwrap_or(&name);
-            let derived =
-                ["gate_utilisation", "backlog_records", "backlog_seconds"].into_iter().find(|d| family.starts_with(d));
+            let derived = ["gate_utilisation", "backlog_records", "backlog_seconds", "unreported"]
+                .into_iter()
+                .find(|d| family.starts_with(d));
             let echo = [echo::ID, echo::TENANT, echo::CAMPAIGN, echo::LANE, echo::SENT]
                 .contains(&&text[at..at + 9 + name.len()]);
             let known = echo || catalogue.contains_key(family) || catalogue.contains_key(&format!("{family}_total"));

@@ -57,6 +57,7 @@ fn with_headers(offset: i64, kind: Kind, reason: Reason, headers: Headers) -> Se
         decided: clock.mono(),
         unrecorded: None,
         suppression: None,
+        told_under: None,
     }
 }
 
@@ -333,6 +334,27 @@ fn what_others_are_told_lies_where_its_key_says() {
             assert_eq!(both, [(home, word), (home, b"last".to_vec())], "{why}: `{key}`");
         }
     }
+}
+
+/// Whoever waits for a vendor's word of a job must have heard of the job when it has ended; under the key of the words, they
+/// lie in one partition.
+#[test]
+fn a_quarantined_job_is_marked_before_it_has_its_outcome() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let doubtful = || Settlement {
+        told_under: Some(key.into()),
+        ..settlement(7, Kind::Quarantined, Reason::MaybeSent(peakpost::outcome::Code::Timeout))
+    };
+    let cluster = MockCluster::new(1).unwrap();
+    let passing = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 2];
+    let got = settle_on(&cluster, &passing, doubtful(), |got| settled(got) == 1);
+    assert!(matches!(&got[..], [Back::Settled(s)] if s.end == End::Terminal && s.outcome_offset == 0), "{got:?}");
+    let mark = under(&cluster, &topics().events(), key, 1).remove(0).1;
+    let outcome = first_of(&cluster, &topics().outcomes(), 0);
+    assert_eq!(Some(&mark[..]), outcome.payload(), "the mark is the outcome itself");
+    let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 1];
+    let got = settle_one(&refused, doubtful(), |got| got.len() >= 2);
+    assert_eq!(settled(&got), 0, "without its mark it has no outcome, and its home stops: {got:?}");
 }
 
 /// Orders help others; a topic that takes none must not stop jobs.

@@ -181,6 +181,8 @@ fn outcome(job: &Job, topic: &str, out: &mut Vec<u8>) {
         hop: 0,
         generation: 0,
         late: false,
+        happened: Cow::Borrowed(""),
+        event: Cow::Borrowed(""),
     };
     serde_json::to_writer(out, &record).unwrap();
 }

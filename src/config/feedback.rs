@@ -3,6 +3,7 @@
 //! Why: whether a vendor can be heard at all is said at start, not by its silence.
 //! Must not know: what becomes of an event.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,9 +12,10 @@ use super::build::Collected;
 use super::provider::safe_base;
 use super::quantity;
 use super::raw::{self, Provider, Raw};
+use crate::job::Channel;
 use crate::provider::Ear;
 use crate::provider::secret::Secret;
-use crate::recipient::mailbox::Mailboxes;
+use crate::recipient::mailbox::{self, Mailboxes};
 
 /// Less turns away whose clock is a little off; more keeps a captured request good for ever.
 const AGES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 86_400);
@@ -45,6 +47,29 @@ pub(super) fn listener(
         client: intake.client.clone(),
         topic: intake.topics.events(),
     })
+}
+
+/// Which jobs wait for a word, and how long. What is kept of them is kept in a topic for 40 days.
+pub(super) fn doubts(c: &mut Collected, raw: &Raw) -> crate::feedback::doubts::Config {
+    let unresolved_after = c.duration("feedback.unresolved_after", &raw.feedback.unresolved_after);
+    let within = Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
+    c.must(within.contains(&unresolved_after), || "feedback.unresolved_after must be 1s to 30d".to_owned());
+    crate::feedback::doubts::Config { channels: raw.retry.quarantine.clone(), unresolved_after }
+}
+
+/// Who is listened to, and whose mailboxes it writes to.
+pub(super) fn shown(raw: &Raw) -> Vec<(Box<str>, Box<str>)> {
+    let mut shown = BTreeSet::new();
+    for p in raw.providers.iter().filter(|p| p.feedback.is_some()) {
+        let carries =
+            |r: &&raw::Route| r.provider.iter().chain(r.providers.iter().flatten()).any(|name| *name == p.name);
+        for route in raw.routes.iter().filter(carries) {
+            let mailboxes = raw.mailboxes.keys().map(String::as_str).chain([mailbox::OTHER]);
+            let mailboxes: Vec<&str> = if route.channel == Channel::Email { mailboxes.collect() } else { vec![""] };
+            shown.extend(mailboxes.into_iter().map(|mailbox| (p.name.as_str().into(), mailbox.into())));
+        }
+    }
+    shown.into_iter().collect()
 }
 
 pub(super) fn mailboxes(c: &mut Collected, raw: &Raw) -> Mailboxes {

@@ -151,6 +151,7 @@ pub(super) struct Feedback {
     pub(super) body_max: String,
     pub(super) concurrency: usize,
     pub(super) read_timeout: String,
+    pub(super) unresolved_after: String,
 }
 
 #[derive(Debug, Deserialize)]

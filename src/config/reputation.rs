@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::build::Collected;
+use super::feedback;
 use super::raw::{Raw, Signal};
 use crate::feedback::CountConfig;
 use crate::intake;
@@ -40,6 +41,8 @@ pub(super) fn counts(c: &mut Collected, raw: &Raw, intake: &intake::Config) -> C
         session_timeout: intake.session_timeout,
         heartbeat: intake.heartbeat,
         reputation,
+        doubts: feedback::doubts(c, raw),
+        shown: feedback::shown(raw),
     }
 }
 

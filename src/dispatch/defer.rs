@@ -169,8 +169,20 @@ impl Shard {
         let provider = desk.map(|desk| Arc::clone(&desk.provider.name));
         let suppression = provider.as_deref().and_then(|by| self.ctx.suppression_after(&job, &outcome, by, now));
         let suppression = suppression.map(Box::new);
+        let told_under = (outcome.kind == Kind::Quarantined).then(|| self.ctx.told_under(&job));
         let (subject, at, decided) = (Subject::Job(job), now.wall, now.mono);
-        self.done.push(Settlement { subject, outcome, deferral, late, provider, at, decided, unrecorded, suppression });
+        self.done.push(Settlement {
+            subject,
+            outcome,
+            deferral,
+            late,
+            provider,
+            at,
+            decided,
+            unrecorded,
+            suppression,
+            told_under,
+        });
     }
 
     /// Intake says that a partition has used much of its room.

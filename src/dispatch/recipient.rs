@@ -30,6 +30,11 @@ impl Context {
         job.recipient.map_or_else(|| self.recipients.hash(spec.channel, &spec.to), Hashed)
     }
 
+    /// Under what key its vendor's words of a job will stand among the events: its recipient's.
+    pub(super) fn told_under(&self, job: &Job) -> Box<str> {
+        self.recipient(job).hex().into()
+    }
+
     /// What every instance is to be told of a recipient who is gone or has left, where a provider's answer says so.
     pub(super) fn suppression_after(&self, job: &Job, outcome: &Outcome, by: &str, now: Now) -> Option<Telling> {
         let spec = job.spec();

@@ -245,6 +245,7 @@ impl Shard {
             decided,
             unrecorded: None,
             suppression: None,
+            told_under: None,
         });
     }
 

@@ -26,7 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::publish::{DURABLE_WITHIN, Event, Publisher, Undone};
 use super::recent::{Print, Recent, print};
 use super::{Config, Links};
-use crate::event::{Heard, Record, VERSION};
+use crate::event::{self, Heard, Record, VERSION};
 use crate::job::Wall;
 use crate::observe::{Clock, Metrics};
 use crate::provider::{Call, Ear, Turned};
@@ -299,10 +299,7 @@ impl Shared {
         let repeats = fresh.iter().filter(|fresh| !**fresh).count();
         let mut events = Vec::with_capacity(heard.len() - repeats);
         for ((heard, key), _) in heard.iter().zip(keys).zip(&fresh).filter(|(_, fresh)| **fresh) {
-            let recipient = self.recipient(heard);
-            let value = self.record(provider, &key, &recipient, heard, now)?;
-            // All that is said of one recipient is counted by one worker, and repeats of an event meet there as well.
-            events.push(Event { key: if recipient.is_empty() { key } else { recipient }, value });
+            events.push(self.event(provider, &key, heard, now)?);
         }
         if !events.is_empty() {
             self.publisher.publish(&events).await.map_err(|undone| match undone {
@@ -318,30 +315,19 @@ impl Shared {
         Ok(if repeats > 0 && events.is_empty() { Answered::Repeated } else { Answered::Taken })
     }
 
-    /// Whom it is about, hidden; empty: nobody knows.
-    fn recipient(&self, heard: &Heard) -> String {
-        match heard.to.is_empty() {
+    /// An event as it stands in the topic. The address ends here.
+    fn event(&self, provider: &str, id: &str, heard: &Heard, now: Wall) -> Result<Event, Answered> {
+        let recipient = match heard.to.is_empty() {
             true => String::new(),
             false => self.keyer.hash(heard.channel, &heard.to).hex(),
-        }
-    }
-
-    /// An event as it stands in the topic. The address ends here.
-    fn record(
-        &self,
-        provider: &str,
-        event: &str,
-        recipient: &str,
-        heard: &Heard,
-        now: Wall,
-    ) -> Result<Vec<u8>, Answered> {
+        };
         let record = Record {
             v: VERSION,
-            event: event.into(),
+            event: id.into(),
             happened: heard.happened,
             provider: provider.into(),
             channel: heard.channel,
-            recipient: recipient.into(),
+            recipient: (&*recipient).into(),
             mailbox: self.mailboxes.of(heard.channel, &heard.to).into(),
             id: (&*heard.echo.id).into(),
             tenant: (&*heard.echo.tenant).into(),
@@ -353,7 +339,8 @@ impl Shared {
             vendor_id: (&*heard.vendor_id).into(),
             detail: (&*heard.detail).into(),
         };
-        serde_json::to_vec(&record).map_err(|_| Answered::Malformed)
+        let value = serde_json::to_vec(&record).map_err(|_| Answered::Malformed)?;
+        Ok(Event { key: event::key(&recipient, id).to_owned(), value })
     }
 }
 

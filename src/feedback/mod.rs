@@ -6,6 +6,7 @@
 //! them; a crash must neither lose it nor count it twice.
 //! Must not know: what follows from a count (reputation), vendors' words (provider), who sends.
 
+pub mod doubts;
 mod dropped;
 mod listener;
 mod publish;
@@ -94,6 +95,11 @@ pub struct CountConfig {
     pub heartbeat: Duration,
     /// What counts mean.
     pub reputation: reputation::Config,
+    /// Which jobs wait for a word, and how long.
+    pub doubts: doubts::Config,
+    /// Who is listened to, and whose mailboxes it writes to (empty: to none): what is shown of these begins at 0, so that the
+    /// first event is seen as one.
+    pub shown: Vec<(Box<str>, Box<str>)>,
 }
 
 impl CountConfig {
@@ -110,6 +116,7 @@ impl std::fmt::Debug for CountConfig {
             .field("topics", &self.topics)
             .field("group", &self.group)
             .field("reputation", &self.reputation)
+            .field("doubts", &self.doubts)
             .finish_non_exhaustive()
     }
 }

@@ -16,9 +16,8 @@ use tokio::sync::watch;
 
 use self::counted::Counted;
 use self::feed::{Came, Feed};
-use super::CountConfig;
-use super::dropped;
 use super::workers::Word;
+use super::{CountConfig, doubts, dropped};
 use crate::control::Release;
 use crate::job::Home;
 use crate::observe::thread::{Running, Stop};
@@ -198,6 +197,9 @@ impl Reader {
         while left > 0
             && let Came::Record = self.counts.look(wait, |record| {
                 let key = std::str::from_utf8(record.key().unwrap_or_default()).map_err(|e| e.to_string())?;
+                if doubts::is_key(key) {
+                    return Ok(());
+                }
                 let (cohort, home) = Cohort::parse(key)?;
                 // A count that was taken away has grown too old to matter.
                 let Some(value) = record.payload() else { return Ok(()) };

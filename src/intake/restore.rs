@@ -149,7 +149,8 @@ impl Restore {
     fn note(&self, payload: &[u8], offset: i64, ledger: &mut Ledger) {
         // An outcome that cannot be read (a later version's) hides nothing worse than one repeated send.
         let Ok(record) = serde_json::from_slice::<Record<'_>>(payload) else { return };
-        if record.source.partition != ledger.home() {
+        // What is told of a job after its end settles nothing.
+        if record.source.partition != ledger.home() || record.outcome == Kind::Resolved.as_str() {
             return;
         }
         // A topic that is no longer configured is not read, but the ids that came by it are known all the same.

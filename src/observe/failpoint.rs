@@ -17,6 +17,7 @@
 //! | `after_commit` | it was answered, nobody knows yet |
 //! | `before_counts` | some events are counted, nothing of it is published |
 //! | `between_counts` | counts are published, the events' offsets are not committed |
+//! | `between_resolved` | what vendors told of quarantined jobs is an outcome, and not known to be one |
 //! | `inside_revoke` | a home is on its way out |
 //! | `inside_restore` | some of a home's outcomes are read back |
 

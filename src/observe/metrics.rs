@@ -12,7 +12,7 @@ use prometheus::{
     IntGaugeVec, Registry, TextEncoder,
 };
 
-use kinds::{DELIVERY, counter, fcounter, fgauge, gauge, histogram, opts, register, seconds};
+use kinds::{DELIVERY, counter, fcounter, fgauge, gauge, histogram, number, opts, register, seconds, total};
 
 /// Every metric of the daemon.
 #[derive(Clone, Debug)]
@@ -78,6 +78,12 @@ pub struct Metrics {
     pub reputation_stale: Gauge,
     /// Counts for which there was no room.
     pub reputation_dropped: IntCounterVec,
+    /// Quarantined jobs of which nothing was told yet.
+    pub quarantined_open: IntGauge,
+    /// Of which something was told.
+    pub quarantined_resolved: IntCounter,
+    /// Of which nothing was told in time.
+    pub quarantined_unresolved: IntCounter,
     /// Streams that are not simply well.
     pub reputation_state: IntGaugeVec,
     /// Requests to the feedback listener.
@@ -294,6 +300,21 @@ impl Metrics {
                     &["provider", "lane", "mailbox"],
                 )?,
             )?,
+            quarantined_open: number(
+                &r,
+                "quarantined_open",
+                "Quarantined jobs that wait here for their vendor's word; add up all instances.",
+            )?,
+            quarantined_resolved: total(
+                &r,
+                "quarantined_resolved_total",
+                "Quarantined jobs of which their vendor has told.",
+            )?,
+            quarantined_unresolved: total(
+                &r,
+                "quarantined_unresolved_total",
+                "Quarantined jobs of which nothing was told in time.",
+            )?,
             reputation_state: gauge(
                 &r,
                 "reputation_state",
@@ -331,17 +352,12 @@ impl Metrics {
             lag: gauge(&r, "lag_records", "Records in owned partitions not read yet.", &["lane"])?,
             uncommitted: gauge(&r, "uncommitted_records", "Records read and not committable yet.", &["lane"])?,
             settle_latency: histogram(&r, "settle_latency_seconds", "Time from an outcome to its durability.", &[])?,
-            settle_retries: register(
+            settle_retries: total(&r, "settle_retries_total", "Outcome records produced again after an error.")?,
+            homes_owned: number(&r, "homes_owned", "Partitions this instance owns.")?,
+            homes_stopped: number(
                 &r,
-                IntCounter::with_opts(opts("settle_retries_total", "Outcome records produced again after an error."))?,
-            )?,
-            homes_owned: register(&r, IntGauge::with_opts(opts("homes_owned", "Partitions this instance owns."))?)?,
-            homes_stopped: register(
-                &r,
-                IntGauge::with_opts(opts(
-                    "homes_stopped",
-                    "Owned partitions stopped by an error that does not heal; see the log.",
-                ))?,
+                "homes_stopped",
+                "Owned partitions stopped by an error that does not heal; see the log.",
             )?,
             commits: counter(&r, "commits_total", "Offset commits by result.", &["result"])?,
             lease_remaining: seconds(
@@ -349,19 +365,15 @@ impl Metrics {
                 "lease_remaining_seconds",
                 "Time for which this instance may still send without another commit.",
             )?,
-            receipts_dropped: register(
+            receipts_dropped: number(
                 &r,
-                IntGauge::with_opts(opts(
-                    "receipts_dropped",
-                    "Jobs forgotten by a defect since start. Alert on anything but 0.",
-                ))?,
+                "receipts_dropped",
+                "Jobs forgotten by a defect since start. Alert on anything but 0.",
             )?,
-            suppressions_entries: register(
+            suppressions_entries: number(
                 &r,
-                IntGauge::with_opts(opts(
-                    "suppressions_entries",
-                    "Suppressed recipients that this instance knows of.",
-                ))?,
+                "suppressions_entries",
+                "Suppressed recipients that this instance knows of.",
             )?,
             suppressions_stale: seconds(
                 &r,

@@ -209,11 +209,13 @@ pub enum Kind {
     Deferred,
     /// The record was one too many: its id has, or gets, an outcome by another record.
     Duplicate,
+    /// After the end: its vendor has told what became of a job that was quarantined.
+    Resolved,
 }
 
 impl Kind {
     /// Every kind, in the order of the reports.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accepted,
         Self::Refused,
         Self::Suppressed,
@@ -222,12 +224,13 @@ impl Kind {
         Self::Quarantined,
         Self::Deferred,
         Self::Duplicate,
+        Self::Resolved,
     ];
 
     /// Whether it is the end of the job.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
-        !matches!(self, Self::Deferred | Self::Duplicate)
+        !matches!(self, Self::Deferred | Self::Duplicate | Self::Resolved)
     }
 
     /// The word in outcomes, metrics and reports.
@@ -242,6 +245,7 @@ impl Kind {
             Self::Quarantined => "quarantined",
             Self::Deferred => "deferred",
             Self::Duplicate => "duplicate",
+            Self::Resolved => "resolved",
         }
     }
 }
@@ -291,6 +295,8 @@ pub enum Reason {
     Vendor(Code),
     /// It may have been sent, and the rule for its lane and channel is never to send twice.
     MaybeSent(Code),
+    /// Its vendor has told what became of it.
+    Told,
 }
 
 impl Reason {
@@ -315,6 +321,7 @@ impl Reason {
             Self::KeyBusy => "key_busy",
             Self::InFlight => "in_flight",
             Self::Duplicate => "duplicate",
+            Self::Told => "told",
             Self::AttemptsExhausted(code) | Self::Vendor(code) | Self::MaybeSent(code) | Self::Again(code) => {
                 code.as_str()
             }

@@ -52,6 +52,12 @@ pub struct Record<'a> {
     /// The vendor's id for the message or the request.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub vendor_id: Cow<'a, str>,
+    /// What its vendor told of it: a word of the events' `happened`.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub happened: Cow<'a, str>,
+    /// The event that told it.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub event: Cow<'a, str>,
     /// Requests made on the job's behalf.
     pub attempts: u16,
     /// When it was decided: milliseconds since 1970-01-01 UTC.

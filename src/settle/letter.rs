@@ -39,6 +39,8 @@ pub(super) fn outcome(s: &Settlement, topics: &Topics, out: &mut Vec<u8>) {
         lane: Cow::Borrowed(lane.as_str()),
         provider: Cow::Borrowed(s.provider.as_deref().unwrap_or("")),
         vendor_id: Cow::Borrowed(s.outcome.vendor_id.as_deref().unwrap_or("")),
+        happened: Cow::Borrowed(""),
+        event: Cow::Borrowed(""),
         attempts: way.attempts,
         at_ms: s.at.0,
         enqueued_ms: enqueued.0,

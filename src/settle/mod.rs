@@ -5,8 +5,9 @@
 //! written to the dead topic first and gets its outcome second, so a crash between the two leaves a second
 //! dead letter, never none. What is deferred is written to its tier or hold first: a crash then leaves the job
 //! twice in Kafka, and the second is turned away when it is read. That a recipient is gone is written first as well: who
-//! reads the job again after a crash knows it then. What is to be spent of a long limit is written ahead on the same
-//! way, and so goes what other instances are told.
+//! reads the job again after a crash knows it then; and so is what is quarantined, among the events, for those who hear
+//! what becomes of it. What is to be spent of a long limit is written ahead on the same way, and so goes what other
+//! instances are told.
 //! Must not know: why an outcome is what it is, ledgers, offsets of jobs topics beyond the receipt.
 
 pub mod dead;
@@ -77,6 +78,9 @@ pub struct Settlement {
     pub unrecorded: Option<Unrecorded>,
     /// What follows for its recipient: a record of the suppressions topic, durable before all others of this settlement.
     pub suppression: Option<Box<Telling>>,
+    /// For a job that may have been sent: under what key its vendor's words of it will stand among the events. Its outcome is
+    /// written there as well, and first, for those who wait for the words.
+    pub told_under: Option<Box<str>>,
 }
 
 /// Counts jobs that were accepted by a provider and whose outcome is not durable yet: those that a crash would send

@@ -34,6 +34,8 @@ enum Needs {
     Dead,
     /// The record with which it goes on.
     Deferral,
+    /// The mark beside what its vendor may tell of it.
+    Mark,
     /// Its outcome.
     Outcome,
 }
@@ -75,6 +77,7 @@ pub(super) struct Stage {
     usage: String,
     control: String,
     suppressions: String,
+    events: String,
     producer: Producer,
     links: Links,
     told: Tally,
@@ -102,6 +105,7 @@ impl Stage {
             usage: topics.usage(),
             control: topics.control(),
             suppressions: topics.suppressions(),
+            events: topics.events(),
             topics,
             producer,
             told: Tally::new(&links.metrics),
@@ -166,6 +170,7 @@ impl Stage {
                     let needs = match settlement.outcome.kind {
                         Kind::Dead => Needs::Dead,
                         Kind::Deferred => Needs::Deferral,
+                        _ if settlement.told_under.is_some() => Needs::Mark,
                         _ => Needs::Outcome,
                     };
                     self.backlog.push_back(self.entries.insert(Entry::Settlement { settlement, needs, before: -1 }));
@@ -222,24 +227,28 @@ impl Stage {
             Entry::Order(order) => return tell(&self.control, order),
         };
         failpoint!("before_outcome");
-        let own = settlement.subject.receipt().source().home;
+        let own = Some(i32::from(settlement.subject.receipt().source().home));
         let key = match &settlement.subject {
             Subject::Job(job) => Cow::Borrowed(&*job.spec().id),
             Subject::Malformed(m) => letter::own_names(&m.incoming.bytes).0.unwrap_or_default(),
         };
-        let key = key.as_bytes();
-        let (topic, home, letter) = match (needs, &settlement.subject, settlement.deferral) {
-            (Needs::Dead, ..) => (&*self.dead, own, letter::dead(settlement, &self.topics)),
+        let (topic, partition, key, letter) = match (needs, &settlement.subject, settlement.deferral) {
+            (Needs::Dead, ..) => (&*self.dead, own, &*key, letter::dead(settlement, &self.topics)),
             (Needs::Deferral, Subject::Job(job), Some(Deferral { to, due, home })) => {
-                (self.topics.source(to), home, letter::deferred(job, due, &self.topics))
+                let partition = Some(i32::from(home));
+                (self.topics.source(to), partition, &*key, letter::deferred(job, due, &self.topics))
             }
             _ => {
                 self.buffer.clear();
                 letter::outcome(settlement, &self.topics, &mut self.buffer);
-                (&*self.outcomes, own, letter::Letter::plain(&self.buffer))
+                let letter = letter::Letter::plain(&self.buffer);
+                match (needs, &settlement.told_under) {
+                    (Needs::Mark, Some(told_under)) => (&*self.events, None, &**told_under, letter),
+                    _ => (&*self.outcomes, own, &*key, letter),
+                }
             }
         };
-        let (partition, headers) = (Some(i32::from(home)), letter.headers());
+        let (key, headers) = (key.as_bytes(), letter.headers());
         self.producer.send(&Record { topic, partition, key, payload: &letter.payload, headers, slot })
     }
 
@@ -253,7 +262,7 @@ impl Stage {
             self.backlog.push_back(slot);
             return;
         }
-        if let Entry::Settlement { needs: needs @ (Needs::Dead | Needs::Deferral), before, .. } =
+        if let Entry::Settlement { needs: needs @ (Needs::Dead | Needs::Deferral | Needs::Mark), before, .. } =
             &mut self.entries[slot]
         {
             failpoint!("between_deferral");

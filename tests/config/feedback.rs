@@ -61,12 +61,18 @@ fn who_listens_needs_limits_and_a_key() {
     let secrets = Secrets::new();
     let whole = file(HOOK, "key = \"SIGNING\"");
     let listen = "listen = \"127.0.0.1:9465\"\n";
-    let table: [(&str, &str, &[&str], &str); 5] = [
+    let table: [(&str, &str, &[&str], &str); 6] = [
         (listen, "", &["\"one\"", "feedback.listen"], "nobody would hear it"),
         (listen, "listen = \"here\"\n", &["feedback.listen", "127.0.0.1:9465"], "no address"),
         (listen, "listen = \"127.0.0.1:9465\"\nbody_max = \"1KiB\"\n", &["feedback.body_max"], "less than one event"),
         (listen, "listen = \"127.0.0.1:9465\"\nconcurrency = 0\n", &["feedback.concurrency"], "nobody at all"),
         (listen, "listen = \"127.0.0.1:9465\"\nread_timeout = \"1h\"\n", &["feedback.read_timeout"], "slow for ever"),
+        (
+            listen,
+            "listen = \"127.0.0.1:9465\"\nunresolved_after = \"60d\"\n",
+            &["feedback.unresolved_after"],
+            "longer than what waits is kept",
+        ),
     ];
     for (line, to, parts, why) in table {
         assert!(whole.contains(line), "`{line}` is not in the file");

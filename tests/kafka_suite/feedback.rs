@@ -25,13 +25,13 @@ const ACCOUNTS: [&str; 3] = ["hook", "mail", "sms"];
 /// What Twilio was told to call. Nothing of it but the path is ours.
 const CALLBACK: &str = "https://feedback.example/feedback/sms";
 
-fn signer(world: &World) -> Arc<Signer> {
+pub fn signer(world: &World) -> Arc<Signer> {
     let vendor = &world.vendor_config;
     Arc::new(Signer::new(&vendor.twilio_password, &vendor.webhook_secret).unwrap())
 }
 
 /// Every account is heard; webhooks go through one gateway, which tells what became of them.
-fn settings(world: &World, signer: &Signer) -> Settings {
+pub fn settings(world: &World, signer: &Signer) -> Settings {
     let secret = world.dir().join("webhook.secret");
     std::fs::write(&secret, &world.vendor_config.webhook_secret).unwrap();
     let mail = format!("feedback = {{ public_key = \"{}\" }}", signer.public_key());
@@ -46,19 +46,19 @@ fn settings(world: &World, signer: &Signer) -> Settings {
     }
 }
 
-fn tell(world: &World, signer: &Arc<Signer>, listener: SocketAddr, model: Model) {
+pub fn tell(world: &World, signer: &Arc<Signer>, listener: SocketAddr, model: Model) {
     let url = |path: &str| Some(format!("https://feedback.example/feedback/{path}"));
     let urls = [url("hook"), url("mail"), Some(CALLBACK.to_owned())];
     let config = FeedbackConfig { listener, urls, signer: Arc::clone(signer), model, seed: 6 };
     world.vendors.feedback(config).unwrap();
 }
 
-fn jobs(world: &World, seed: u64, count: usize) -> Vec<Generated> {
+pub fn jobs(world: &World, seed: u64, count: usize) -> Vec<Generated> {
     let mix = Mix { no_consent: 0.0, no_unsubscribe: 0.0, expired: 0.0, malformed: 0.0, ..Mix::peak() };
     world.jobs(seed, mix).take(count).collect()
 }
 
-fn sent(world: &World, count: usize) {
+pub fn sent(world: &World, count: usize) {
     let all = || (world.vendors.arrivals().messages.iter().filter(|a| a.sent).count() >= count).then_some(());
     until(PATIENCE, "every job is sent", all, || format!("{} requests", world.vendors.arrivals().requests.len()));
 }
@@ -86,7 +86,8 @@ fn written(world: &World) -> (BTreeMap<String, Record<'static>>, Counts) {
         let text = std::str::from_utf8(payload).unwrap();
         assert!(!text.contains('@') && !text.contains("+15550"), "a recipient as itself: {text}");
         let record: Record<'static> = serde_json::from_str(text.to_owned().leak()).unwrap();
-        assert_eq!(message.key().unwrap(), record.recipient.as_bytes(), "the key is the recipient: {text}");
+        let own = peakpost::event::key(&record.recipient, &record.event).as_bytes();
+        assert_eq!(message.key().unwrap(), own, "the key is the recipient: {text}");
         assert_eq!(record.recipient.len(), 32, "a keyed hash: {text}");
         let (provider, id) = record.event.split_once('/').unwrap();
         assert_eq!(provider, record.provider, "{text}");

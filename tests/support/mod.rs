@@ -12,6 +12,7 @@ pub mod config;
 pub mod daemon;
 pub mod kafka;
 pub mod later;
+pub mod prometheus;
 pub mod reckoning;
 pub mod stalls;
 pub mod timed;

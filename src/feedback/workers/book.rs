@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use rdkafka::message::{BorrowedMessage, Message};
 
+use super::doubts::Ended;
 use super::suppress;
 use super::tally::Tally;
 use crate::event;
+use crate::feedback::doubts::Doubts;
 use crate::job::Home;
 use crate::recipient::suppression::Suppression;
 use crate::reputation::{Counter, SoftBounces};
@@ -15,6 +17,7 @@ use crate::reputation::{Counter, SoftBounces};
 pub(super) struct Part {
     pub(super) counter: Counter,
     pub(super) soft: SoftBounces,
+    pub(super) doubts: Doubts,
     /// What the group had committed when it was taken over: what lies before was dealt with, and is only remembered.
     pub(super) fence: i64,
     /// The next event.
@@ -27,6 +30,7 @@ pub(super) struct Book {
     pub(super) parts: BTreeMap<Home, Part>,
     pub(super) suppressions: Vec<Suppression>,
     pub(super) tally: Tally,
+    pub(super) ended: Ended,
     unreadable: bool,
 }
 
@@ -39,8 +43,10 @@ impl Book {
         let offset = message.offset();
         part.next = part.next.max(offset + 1);
         let read = serde_json::from_slice::<event::Record<'_>>(message.payload().unwrap_or_default());
+        let before = offset < part.fence;
         let event = match read {
             Ok(event) => event,
+            Err(_) if part.doubts.quarantined(message.payload().unwrap_or_default(), before) => return,
             Err(error) => {
                 if !std::mem::replace(&mut self.unreadable, true) {
                     tracing::warn!(target: "peakpost::feedback", partition = home, offset, %error, "a record that is no event is passed over, and so are others");
@@ -48,11 +54,11 @@ impl Book {
                 return;
             }
         };
-        let before = offset < part.fence;
         let is_new = if before { part.counter.remember(&event) } else { part.counter.hear(offset, &event) };
         if !is_new {
             return;
         }
+        part.doubts.hear(&event, before);
         let suppression = suppress::after(&event, &mut part.soft);
         if !before {
             self.tally.add(&event);

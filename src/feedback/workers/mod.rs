@@ -6,6 +6,7 @@
 //! Must not know: what a count means.
 
 mod book;
+mod doubts;
 mod group;
 mod publish;
 mod restore;
@@ -27,7 +28,7 @@ use crate::observe::failpoint::failpoint;
 use crate::observe::thread::{Running, Stop};
 use crate::observe::{Clock, Metrics};
 use crate::reputation::count::READ_AGAIN;
-use crate::reputation::{Cohort, Counter, SoftBounces, Stream};
+use crate::reputation::{Cohort, SoftBounces, Stream};
 
 /// Longest wait for an event; the thread looks as often whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -62,6 +63,7 @@ pub enum Word {
 /// # Errors
 /// When there is no thread for it.
 pub fn start(config: CountConfig, words: Receiver<Word>, metrics: Metrics, clock: Clock) -> Result<Running, String> {
+    tally::begin(&metrics, &config.shown);
     let told = Told { words, released: HashMap::new(), dropped: Teller::default() };
     Running::start("feedback", move |stop| run(&config, told, &metrics, &clock, stop))
 }
@@ -188,18 +190,18 @@ impl<'a> Worker<'a> {
     /// Takes partitions over: what was published of them, then the events from so far before the commit that repeats are
     /// recognised, and soft bounces are known.
     fn assigned(&mut self, homes: &[Home], stop: &Stop) -> Result<(), String> {
-        let mut counters = restore::counters(self.config, homes, self.clock, stop)?;
+        let mut parts = restore::parts(self.config, homes, self.clock, stop)?;
         let mut from = Vec::new();
         for (home, committed, first) in self.group.committed(homes)? {
             let fence = committed.unwrap_or(first).max(first);
             let start = fence.saturating_sub(READ_AGAIN).max(first);
-            let mut counter = counters.remove(&home).unwrap_or_else(|| Counter::new(&self.config.reputation));
+            let Some((mut counter, doubts)) = parts.remove(&home) else { continue };
             for (stream, at) in &self.told.released {
                 counter.released(stream.clone(), *at);
             }
             from.push((home, start));
             let soft = SoftBounces::default();
-            self.book.parts.insert(home, Part { counter, soft, fence, next: fence, committed: fence });
+            self.book.parts.insert(home, Part { counter, soft, doubts, fence, next: fence, committed: fence });
         }
         tracing::info!(target: "peakpost::feedback", ?homes, "counting the events of these partitions");
         self.group.assign(&from)
@@ -224,11 +226,15 @@ impl<'a> Worker<'a> {
             .filter(|(_, part)| part.next > part.committed)
             .map(|(home, part)| (*home, part.next))
             .collect();
-        if moved.is_empty() && !self.book.parts.values().any(|part| part.counter.has_changed()) {
+        let now = self.clock.wall();
+        let steps = self.book.take_steps(now);
+        self.metrics.quarantined_open.set(self.book.open());
+        let changed = self.book.parts.values().any(|part| part.counter.has_changed());
+        if moved.is_empty() && steps.is_empty() && !changed {
             return Ok(());
         }
         failpoint!("before_counts");
-        let now = self.clock.wall();
+        self.book.publish(&steps, &self.publisher)?;
         for (home, part) in &mut self.book.parts {
             for (cohort, partial) in part.counter.take_changed(now) {
                 self.publisher.count(*home, &cohort.key(*home), &partial.value())?;
@@ -252,6 +258,7 @@ impl<'a> Worker<'a> {
         let dropped = self.book.parts.values_mut().map(|part| part.counter.take_dropped());
         let (cohorts, events) = dropped.fold((0, 0), |sum, part| (sum.0 + part.cohorts, sum.1 + part.events));
         self.told.dropped.tell(&[("cohort", cohorts), ("event", events)], self.metrics, self.clock.mono());
+        self.book.ended.show(self.metrics);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Makes counts and suppressions durable.
+//! Makes counts, suppressions and what was told of quarantined jobs durable.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -45,6 +45,7 @@ pub(super) struct Publisher {
     producer: BaseProducer<Reports>,
     counts: String,
     suppressions: String,
+    outcomes: String,
 }
 
 impl Publisher {
@@ -59,12 +60,24 @@ impl Publisher {
         let producer = BaseProducer::from_config_and_context(&client, Reports::default())
             .map_err(|e| format!("cannot make the producer of counts: {e}"))?;
         let (counts, suppressions) = (config.topics.reputation(), config.topics.suppressions());
-        Ok(Self { producer, counts, suppressions })
+        Ok(Self { producer, counts, suppressions, outcomes: config.topics.outcomes() })
     }
 
     /// A partial count, in the partition of its events: who takes them over reads that one alone.
     pub(super) fn count(&self, home: Home, key: &str, value: &[u8]) -> Result<(), String> {
         self.send(BaseRecord::to(&self.counts).partition(i32::from(home)).key(key.as_bytes()).payload(value))
+    }
+
+    /// What is kept of a job for whoever takes its partition over, in the place of its count; without a record nothing is.
+    pub(super) fn keep(&self, home: Home, key: &str, record: Option<&[u8]>) -> Result<(), String> {
+        let mut kept = BaseRecord::to(&self.counts).partition(i32::from(home)).key(key.as_bytes());
+        kept.payload = record;
+        self.send(kept)
+    }
+
+    /// An outcome, beside the earlier ones of its job.
+    pub(super) fn resolve(&self, home: Home, id: &str, record: &[u8]) -> Result<(), String> {
+        self.send(BaseRecord::to(&self.outcomes).partition(i32::from(home)).key(id.as_bytes()).payload(record))
     }
 
     pub(super) fn suppress(&self, key: &[u8], value: &[u8]) -> Result<(), String> {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
 use crate::feedback::CountConfig;
-use crate::job::Home;
+use crate::feedback::doubts::{self, Doubts};
+use crate::job::{Home, Wall};
 use crate::observe::thread::Stop;
 use crate::observe::{Clock, kafka};
 use crate::reputation::{Cohort, Counter, Partial};
@@ -21,17 +22,17 @@ const QUIET: Duration = Duration::from_secs(20);
 const WITHIN: Duration = Duration::from_secs(240);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The sums of these partitions as they were published last.
-pub(super) fn counters(
+/// The sums of these partitions as they were published last, and the jobs of which a word was waited for.
+pub(super) fn parts(
     config: &CountConfig,
     homes: &[Home],
     clock: &Clock,
     stop: &Stop,
-) -> Result<BTreeMap<Home, Counter>, String> {
-    let mut counters: BTreeMap<Home, Counter> =
-        homes.iter().map(|home| (*home, Counter::new(&config.reputation))).collect();
+) -> Result<BTreeMap<Home, (Counter, Doubts)>, String> {
+    let new = || (Counter::new(&config.reputation), Doubts::new(&config.doubts));
+    let mut parts: BTreeMap<Home, (Counter, Doubts)> = homes.iter().map(|home| (*home, new())).collect();
     if homes.is_empty() {
-        return Ok(counters);
+        return Ok(parts);
     }
     let topic = config.topics.reputation();
     let consumer = consumer(config, &topic, homes)?;
@@ -44,22 +45,10 @@ pub(super) fn counters(
         match came {
             None => {}
             Some(Ok(message)) => {
-                let read = |value| {
-                    let key = std::str::from_utf8(message.key().unwrap_or_default()).map_err(|e| e.to_string())?;
-                    let (cohort, partition) = Cohort::parse(key)?;
-                    Ok::<_, String>((cohort, partition, Partial::parse(value)?))
-                };
-                match message.payload().map(read) {
-                    Some(Ok((cohort, partition, partial))) if i32::from(partition) == message.partition() => {
-                        if let Some(counter) = counters.get_mut(&partition) {
-                            counter.restore(cohort, partial, now);
-                        }
-                    }
-                    Some(Ok(_)) | None => {}
-                    Some(Err(why)) => {
-                        let (partition, offset) = (message.partition(), message.offset());
-                        tracing::warn!(target: "peakpost::feedback", topic, partition, offset, why, "a record that is no count is passed over");
-                    }
+                let part = Home::try_from(message.partition()).ok().and_then(|home| parts.get_mut(&home));
+                if let Some(Err(why)) = part.map(|part| take(&message, part, now)) {
+                    let (partition, offset) = (message.partition(), message.offset());
+                    tracing::warn!(target: "peakpost::feedback", topic, partition, offset, why, "a record that is no count is passed over");
                 }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(behind.remove(&partition)),
@@ -76,7 +65,20 @@ pub(super) fn counters(
             return Err("the daemon ends".to_owned());
         }
     }
-    Ok(counters)
+    Ok(parts)
+}
+
+fn take(message: &BorrowedMessage<'_>, (counter, doubts): &mut (Counter, Doubts), now: Wall) -> Result<(), String> {
+    let key = std::str::from_utf8(message.key().unwrap_or_default()).map_err(|e| e.to_string())?;
+    if doubts::is_key(key) {
+        return doubts.restore(key, message.payload());
+    }
+    let Some(value) = message.payload() else { return Ok(()) };
+    let (cohort, partition) = Cohort::parse(key)?;
+    if i32::from(partition) == message.partition() {
+        counter.restore(cohort, Partial::parse(value)?, now);
+    }
+    Ok(())
 }
 
 fn consumer(config: &CountConfig, topic: &str, homes: &[Home]) -> Result<BaseConsumer, String> {

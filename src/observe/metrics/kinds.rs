@@ -4,7 +4,8 @@
 //! Must not know: any metric.
 
 use prometheus::{
-    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 /// Bucket bounds for anything from a fast local call to a vendor's time-out, in seconds.
@@ -46,6 +47,16 @@ pub(super) fn fgauge(r: &Registry, name: &str, help: &str, labels: &[&str]) -> p
 /// A duration of which there is one.
 pub(super) fn seconds(r: &Registry, name: &str, help: &str) -> prometheus::Result<Gauge> {
     register(r, Gauge::with_opts(opts(name, help))?)
+}
+
+/// A number of which there is one.
+pub(super) fn number(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    register(r, IntGauge::with_opts(opts(name, help))?)
+}
+
+/// A count of which there is one.
+pub(super) fn total(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    register(r, IntCounter::with_opts(opts(name, help))?)
 }
 
 pub(super) fn histogram(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
