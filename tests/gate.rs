@@ -30,6 +30,8 @@ mod schedules;
 mod shares;
 #[path = "gate/stops.rs"]
 mod stops;
+#[path = "gate/tenants.rs"]
+mod tenants;
 #[path = "gate/turns.rs"]
 mod turns;
 #[path = "gate/vendor.rs"]

@@ -14,4 +14,5 @@ mod providers {
     mod signers;
     mod support;
     mod throttle;
+    mod written;
 }

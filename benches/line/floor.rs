@@ -184,5 +184,5 @@ fn outcome(job: &Job, topic: &str, out: &mut Vec<u8>) {
         happened: Cow::Borrowed(""),
         event: Cow::Borrowed(""),
     };
-    serde_json::to_writer(out, &record).unwrap();
+    record.write(out);
 }

@@ -42,7 +42,7 @@ impl Line {
     pub(super) fn new(provider: &Provider, budget: &budget::Config, shard: usize, m: &Metrics, now: Instant) -> Self {
         let (name, shard) = (&*provider.name, shard.to_string());
         Self {
-            flows: Flows::new(|flow| (&flow.tenant, &flow.sender)),
+            flows: Flows::default(),
             by_sender: provider.gate.limits_senders() || provider.kind.throttles_senders(),
             budget: Budget::new(budget, now),
             splits: Splits::default(),

@@ -211,8 +211,9 @@ impl Doubts {
             at_ms: word.heard_ms,
             ..quarantined
         };
-        // Texts and numbers can always be written.
-        let record: Box<[u8]> = serde_json::to_vec(&outcome).unwrap_or_default().into();
+        let mut record = Vec::new();
+        outcome.write(&mut record);
+        let record: Box<[u8]> = record.into();
         self.known.insert(key.clone(), (Known::Resolved, word.heard_ms));
         self.steps.push(Step::Resolve { key, record, home, id: (&*outcome.id).into() });
     }

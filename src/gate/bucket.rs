@@ -80,6 +80,8 @@ pub struct Bucket {
     factor: f64,
     time: CallTime,
     cell: Cell,
+    /// What `cell` was before the present try, to go back to if another limit refuses.
+    marked: u64,
     /// `None`: no part of it is held.
     part: Option<Part>,
 }
@@ -96,16 +98,12 @@ struct Part {
     interval: Duration,
 }
 
-/// A bucket's state before a try, to go back to if another limit refuses.
-#[derive(Clone, Copy, Debug)]
-pub struct Saved(u64);
-
 impl Bucket {
     /// A bucket of which nothing is held yet.
     #[must_use]
     pub fn new(limit: Limit, keeping: Keeping) -> Self {
         let (time, cell) = (CallTime(Arc::default()), Cell(Arc::default()));
-        Self { limit, keeping, held: 0, factor: 1.0, time, cell, part: None }
+        Self { limit, keeping, held: 0, factor: 1.0, time, cell, marked: 0, part: None }
     }
 
     /// The burst of all parts together: at least one unit for each.
@@ -212,15 +210,14 @@ impl Bucket {
         1.0 / self.interval(self.keeping.parts).as_secs_f64()
     }
 
-    /// The state, to be restored if the grant comes to nothing.
-    #[must_use]
-    pub fn save(&self) -> Saved {
-        Saved(self.cell.0.load(Ordering::Relaxed))
+    /// A try begins: it may come to nothing.
+    pub fn mark(&mut self) {
+        self.marked = self.cell.0.load(Ordering::Relaxed);
     }
 
-    /// Undoes every take since `saved`.
-    pub fn restore(&mut self, saved: Saved) {
-        self.cell.0.store(saved.0, Ordering::Relaxed);
+    /// Undoes every take since the mark.
+    pub fn undo(&mut self) {
+        self.cell.0.store(self.marked, Ordering::Relaxed);
     }
 
     /// Takes `units` (1 to `grant_max`) now, or says when they may be there.

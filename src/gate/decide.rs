@@ -155,20 +155,17 @@ impl Gate {
         let config = &self.config;
         let sender = |name: &str, limits: &[Limit]| scoped(config, terms, limits, Scope::Sender(name));
         let tenant = |name: &str, limits: &[Limit]| scoped(config, terms, limits, Scope::Tenant(name));
-        let own = [
-            (By::Sender, self.senders.get(&ask.flow.sender, sender, &self.owned, self.homes, at)),
-            (By::Tenant, self.tenants.get(&ask.flow.tenant, tenant, &self.owned, self.homes, at)),
-        ];
-        let mut groups: Vec<(By, &mut Group)> = vec![(By::Limit, &mut self.account)];
-        groups.extend(own.into_iter().filter_map(|(by, group)| Some((by, group?))));
+        let sender = self.senders.get(&ask.flow.sender, sender, &self.owned, self.homes, at);
+        let tenant = self.tenants.get(&ask.flow.tenant, tenant, &self.owned, self.homes, at);
+        let mut groups = [(By::Limit, Some(&mut self.account)), (By::Sender, sender), (By::Tenant, tenant)];
         let wanted = |unit| if unit == Unit::Requests { ask.requests } else { ask.messages };
         let soon =
             |wall_then: Wall| now + Duration::from_millis(u64::try_from(wall_then.0 - wall.0).unwrap_or(0).max(1));
         let mut room = [u32::MAX; 2];
-        for (by, group) in &mut groups {
+        for (by, group) in present(&mut groups) {
             match group.room(lane, wanted, wall, &mut self.tag, writes) {
                 Ok(there) => room = [room[0].min(there[0]), room[1].min(there[1])],
-                Err(full) => return Err(refusal(*by, full, origin, now, soon)),
+                Err(full) => return Err(refusal(by, full, origin, now, soon)),
             }
         }
         if let Some(warm_up) = &mut self.warm_up {
@@ -180,21 +177,20 @@ impl Gate {
         }
         let (requests, messages) = ask.cut(slots, room);
         let units = [requests, messages];
-        let saved: Vec<_> = groups.iter().map(|(_, group)| group.save()).collect();
         let mut refused = None;
-        for (by, group) in &mut groups {
+        for (by, group) in present(&mut groups) {
             if let Err(full) = group.take(purse, units, at) {
                 // The account's refusal outweighs a sender's: nobody may pass.
-                refused.get_or_insert(refusal(*by, full, origin, now, soon));
+                refused.get_or_insert(refusal(by, full, origin, now, soon));
             }
         }
         if let Some(refused) = refused {
-            for ((_, group), saved) in groups.iter_mut().zip(&saved) {
-                group.restore(saved);
+            for (_, group) in present(&mut groups) {
+                group.undo();
             }
             return Err(refused);
         }
-        for (_, group) in &mut groups {
+        for (_, group) in present(&mut groups) {
             group.spend(lane, units, wall);
         }
         if let Some(warm_up) = &mut self.warm_up {
@@ -212,6 +208,11 @@ const NO_PART: Duration = Duration::from_secs(1);
 const RECORDING: Duration = Duration::from_millis(2);
 /// A write is acknowledged long before this; the acknowledgement lets everybody look again.
 const WRITING: Duration = Duration::from_secs(1);
+
+/// The groups that there are, of all that may apply.
+fn present<'a>(groups: &'a mut [(By, Option<&mut Group>); 3]) -> impl Iterator<Item = (By, &'a mut Group)> {
+    groups.iter_mut().filter_map(|(by, group)| Some((*by, &mut **group.as_mut()?)))
+}
 
 /// What a full group means for the one whose turn it is.
 fn refusal(by: By, full: Full, origin: Instant, now: Instant, soon: impl Fn(Wall) -> Instant) -> Refusal {

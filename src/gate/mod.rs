@@ -22,7 +22,7 @@ pub mod report;
 mod scoped;
 mod slots;
 pub mod stops;
-mod turns;
+pub mod turns;
 pub mod usage;
 mod warming;
 pub mod warmup;
@@ -298,7 +298,7 @@ impl Gate {
                 None
             }
             Some((by, until, false)) => {
-                bound = self.waiting.iter().any(|lane| lane.len() > 0).then_some(Bound::of(by));
+                bound = self.waiting.iter().any(|lane| !lane.is_empty()).then_some(Bound::of(by));
                 bound.is_some().then_some(until)
             }
             None => self.answer_all(now, wall, answers, writes, &mut bound),

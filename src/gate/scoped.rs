@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::bucket::{Bucket, Keeping, Saved};
+use super::bucket::{Bucket, Keeping};
 use super::budget::{self, Budget, Write};
 use super::carrier::Scope;
 use super::limit::{Limit, Unit};
@@ -172,20 +172,16 @@ impl Group {
         Ok(room)
     }
 
-    pub(super) fn save(&self) -> Vec<Saved> {
-        self.buckets.iter().map(Bucket::save).collect()
+    /// Undoes the last [`Self::take`].
+    pub(super) fn undo(&mut self) {
+        self.buckets.iter_mut().for_each(Bucket::undo);
     }
 
-    pub(super) fn restore(&mut self, saved: &[Saved]) {
-        for (bucket, saved) in self.buckets.iter_mut().zip(saved) {
-            bucket.restore(*saved);
-        }
-    }
-
-    /// Takes from every bucket. On an error some have been taken from, and are to be restored.
+    /// Takes from every bucket. On an error some have been taken from, and it is to be undone.
     pub(super) fn take(&mut self, lane: Lane, units: [u32; 2], now: Duration) -> Result<(), Full> {
         let mut full: Option<(usize, Duration)> = None;
         for (at, bucket) in self.buckets.iter_mut().enumerate() {
+            bucket.mark();
             if let Err(until) = bucket.take(lane, units[bucket.limit.unit.index()], now)
                 && full.is_none_or(|(_, longest)| until > longest)
             {

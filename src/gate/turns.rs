@@ -3,7 +3,8 @@
 //! Why: one queue in the order of arrival belongs to whoever asks most. Each tenant has a clock of its own that
 //! runs by what it was given, slower the more it weighs; the tenant whose clock is furthest back goes next. One that
 //! was away does not come back with credit: its clock is set to the present one (start-time fair queueing,
-//! Goyal, Vin and Cheng, 1996).
+//! Goyal, Vin and Cheng, 1996). Of those that ask for nothing a bounded number is remembered, so that a hundred
+//! thousand tenants cost an ask no more than ten.
 //! Must not know: limits, slots, why somebody must wait.
 
 use std::cmp::Reverse;
@@ -16,24 +17,29 @@ use super::Ask;
 
 /// How far a clock runs for one message at weight 1.
 const MESSAGE: u64 = 1 << 20;
-/// Tenants that ask for nothing now are forgotten when there are more of them.
-const IDLE_MAX: usize = 1024;
+/// Most tenants that are remembered though they ask for nothing.
+pub const IDLE_MAX: usize = 1024;
 
 /// An ask, and when it came.
-pub(super) type Waiting = (Instant, Ask);
+pub type Waiting = (Instant, Ask);
 
 /// One lane's asks.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub struct Turns {
     tenants: Slab<Tenant>,
     by_name: HashMap<Box<str>, usize>,
     /// Tenants somebody of whom may go: clock, number of the first ask, tenant.
     order: BTreeSet<(u64, u64, usize)>,
+    /// Tenants that ask for nothing: clock, tenant. At most [`IDLE_MAX`].
+    idle: BTreeSet<(u64, usize)>,
     /// Asks that their own limits keep until a time; by number, so that equal times keep their order.
     parked: BinaryHeap<Reverse<Parked>>,
-    /// The clock of whoever went last.
+    /// Where newcomers begin: the clock of whoever went last, or of the last that was forgotten.
     now: u64,
-    asks: u64,
+    /// The number of the latest ask.
+    latest: u64,
+    /// Asks that wait, parked ones too.
+    len: usize,
 }
 
 #[derive(Debug)]
@@ -42,6 +48,12 @@ struct Tenant {
     clock: u64,
     asks: VecDeque<(u64, Waiting)>,
     parked: usize,
+}
+
+impl Tenant {
+    fn is_idle(&self) -> bool {
+        self.asks.is_empty() && self.parked == 0
+    }
 }
 
 #[derive(Debug)]
@@ -74,43 +86,67 @@ impl Ord for Parked {
 
 impl Turns {
     /// Whether nobody may go now; some may be parked.
-    pub(super) fn is_idle(&self) -> bool {
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// Asks that wait, parked ones too.
-    pub(super) fn len(&self) -> usize {
-        self.tenants.iter().map(|(_, tenant)| tenant.asks.len() + tenant.parked).sum()
+    /// Whether nobody waits, parked or not.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
-    pub(super) fn push(&mut self, waiting: Waiting) {
+    /// Asks that wait, parked ones too.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Tenants that are remembered: those with an ask that waits, and at most [`IDLE_MAX`] others.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// Takes an ask in.
+    pub fn push(&mut self, waiting: Waiting) {
         let id = match self.by_name.get(&*waiting.1.flow.tenant) {
             Some(id) => *id,
             None => self.join(&waiting.1.flow.tenant),
         };
-        self.asks += 1;
-        self.queue(id, self.asks, waiting);
+        let tenant = &self.tenants[id];
+        if tenant.is_idle() {
+            self.idle.remove(&(tenant.clock, id));
+        }
+        self.len += 1;
+        self.latest += 1;
+        self.queue(id, self.latest, waiting);
     }
 
     fn join(&mut self, name: &str) -> usize {
-        if self.tenants.len() > IDLE_MAX + self.order.len() {
-            self.forget_idle();
-        }
         let name: Box<str> = name.into();
         let id = self.tenants.insert(Tenant { name: name.clone(), clock: self.now, asks: VecDeque::new(), parked: 0 });
         self.by_name.insert(name, id);
         id
     }
 
-    fn forget_idle(&mut self) {
-        let (by_name, now) = (&mut self.by_name, self.now);
-        self.tenants.retain(|_, tenant| {
-            let stays = !tenant.asks.is_empty() || tenant.parked > 0 || tenant.clock > now;
-            if !stays {
-                by_name.remove(&tenant.name);
-            }
-            stays
-        });
+    /// A tenant that asks for nothing any more is remembered for its clock. Of too many the one goes that is furthest
+    /// back. It would come back as a newcomer: so these begin where it stood, and nobody gains by being forgotten, nor
+    /// can ever new tenants keep those waiting for ever that were given something once.
+    fn rest(&mut self, id: usize) {
+        let tenant = &self.tenants[id];
+        if !tenant.is_idle() {
+            return;
+        }
+        self.idle.insert((tenant.clock, id));
+        if self.idle.len() > IDLE_MAX
+            && let Some((clock, furthest)) = self.idle.pop_first()
+        {
+            self.now = self.now.max(clock);
+            let gone = self.tenants.remove(furthest);
+            self.by_name.remove(&gone.name);
+        }
     }
 
     fn queue(&mut self, id: usize, number: u64, waiting: Waiting) {
@@ -123,7 +159,8 @@ impl Turns {
     }
 
     /// The ask whose turn it is.
-    pub(super) fn first(&self) -> Option<&Waiting> {
+    #[must_use]
+    pub fn first(&self) -> Option<&Waiting> {
         let (.., id) = self.order.first()?;
         self.tenants[*id].asks.front().map(|(_, waiting)| waiting)
     }
@@ -137,22 +174,26 @@ impl Turns {
 
     fn next_of(&mut self, id: usize) {
         let tenant = &self.tenants[id];
-        if let Some((number, _)) = tenant.asks.front() {
-            self.order.insert((tenant.clock, *number, id));
+        match tenant.asks.front() {
+            Some((number, _)) => {
+                self.order.insert((tenant.clock, *number, id));
+            }
+            None => self.rest(id),
         }
     }
 
     /// The first was given so many messages; its tenant weighs `weight` (at least 1).
     /// Returns when it asked.
-    pub(super) fn granted(&mut self, messages: u32, weight: u32) -> Option<Instant> {
+    pub fn granted(&mut self, messages: u32, weight: u32) -> Option<Instant> {
         let (id, _, (asked, _)) = self.pop()?;
+        self.len -= 1;
         self.tenants[id].clock += (u64::from(messages.max(1)) * MESSAGE / u64::from(weight.max(1))).max(1);
         self.next_of(id);
         Some(asked)
     }
 
     /// The first must wait for limits of its own until then; others pass.
-    pub(super) fn park(&mut self, until: Instant) {
+    pub fn park(&mut self, until: Instant) {
         let Some((tenant, number, waiting)) = self.pop() else { return };
         self.tenants[tenant].parked += 1;
         self.parked.push(Reverse(Parked { until, number, tenant, waiting }));
@@ -160,7 +201,7 @@ impl Turns {
     }
 
     /// Lets those back whose time has come.
-    pub(super) fn unpark(&mut self, now: Instant) {
+    pub fn unpark(&mut self, now: Instant) {
         while self.parked.peek().is_some_and(|Reverse(parked)| parked.until <= now) {
             let Some(Reverse(Parked { number, tenant, waiting, .. })) = self.parked.pop() else { return };
             self.tenants[tenant].parked -= 1;
@@ -169,7 +210,7 @@ impl Turns {
     }
 
     /// Lets all back: what they wait for may have come early.
-    pub(super) fn unpark_all(&mut self) {
+    pub fn unpark_all(&mut self) {
         while let Some(Reverse(Parked { number, tenant, waiting, .. })) = self.parked.pop() {
             self.tenants[tenant].parked -= 1;
             self.queue(tenant, number, waiting);
@@ -177,18 +218,18 @@ impl Turns {
     }
 
     /// When the next parked one may come back.
-    pub(super) fn next(&self) -> Option<Instant> {
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
         self.parked.peek().map(|Reverse(parked)| parked.until)
     }
 
     /// Takes everybody out.
-    pub(super) fn clear(&mut self) -> Vec<Waiting> {
-        let parked = std::mem::take(&mut self.parked).into_sorted_vec().into_iter().rev();
-        let mut all: Vec<Waiting> = parked.map(|Reverse(parked)| parked.waiting).collect();
-        self.order.clear();
-        for (_, tenant) in &mut self.tenants {
-            all.extend(tenant.asks.drain(..).map(|(_, waiting)| waiting));
-            tenant.parked = 0;
+    pub fn clear(&mut self) -> Vec<Waiting> {
+        self.unpark_all();
+        let mut all = Vec::with_capacity(std::mem::take(&mut self.len));
+        for (.., id) in std::mem::take(&mut self.order) {
+            all.extend(self.tenants[id].asks.drain(..).map(|(_, waiting)| waiting));
+            self.rest(id);
         }
         all
     }

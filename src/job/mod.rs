@@ -4,9 +4,11 @@
 //! Why a room of its own: every other room speaks of jobs, so these words must lean on nothing.
 //! Must not know: any other room, I/O, clocks, Kafka clients, vendors.
 
+pub mod digest;
 pub mod field;
 pub mod headers;
 pub mod invalid;
+pub mod json;
 pub mod parse;
 pub mod receipt;
 pub mod schema;

@@ -255,6 +255,7 @@ fn check<'a>(m: &Members<'a>) -> Result<Spec<'a>, Invalid> {
         from: m.opt_text("from", sender)?,
         reply_to: m.opt_text("reply_to", field::mailbox)?,
         content: content(m.required("content")?, channel)?,
+        written: m.required("content")?,
         unsubscribe: m.raw("unsubscribe").map(unsubscribe).transpose()?,
         ordering_key: m.opt_text("ordering_key", |s| field::header_safe(s, 256))?,
         send_at: m.time("send_at")?,

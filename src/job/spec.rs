@@ -73,6 +73,8 @@ pub struct Spec<'a> {
     pub reply_to: Option<Text<'a>>,
     /// What is said.
     pub content: Content<'a>,
+    /// The same as upstream wrote it.
+    pub written: &'a RawValue,
     /// How the recipient leaves (email only).
     pub unsubscribe: Option<Unsubscribe<'a>>,
     /// Jobs with the same key share a shard.

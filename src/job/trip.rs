@@ -5,9 +5,10 @@
 //! Must not know: who defers, or why.
 
 use std::borrow::Cow;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
 
 /// The header that carries the trip. Headers with [`OURS`] in front are ours: upstream's are passed over.
 pub const HEADER: &str = "peakpost-trip";
@@ -67,19 +68,14 @@ pub struct Trip<'a> {
     pub provider: Cow<'a, str>,
 }
 
-/// Stands for (tenant, id, generation): one message that is sent once. 128 bits, so that two of them never meet.
+/// Stands for (tenant, id, generation): one message that is sent once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct JobKey(u128);
+pub struct JobKey(Digest);
 
 impl JobKey {
     /// The key of a job. Means nothing outside this process.
     #[must_use]
     pub fn new(tenant: &str, id: &str, generation: u16) -> Self {
-        let half = |salt: u8| {
-            let mut hasher = DefaultHasher::new();
-            (salt, tenant, id, generation).hash(&mut hasher);
-            hasher.finish()
-        };
-        Self(u128::from(half(0)) << 64 | u128::from(half(1)))
+        Self(Digest::of((tenant, id, generation)))
     }
 }

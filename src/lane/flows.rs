@@ -7,12 +7,14 @@
 //! Must not know: limits, permits, who sends.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::time::Instant;
 
 use slab::Slab;
 
 use super::{Fit, Queue};
 use crate::job::Lane;
+use crate::job::digest::{AsItIs, Digest};
 
 /// In which of a flow's queues a job waits. They take turns: new work must not wait behind an outage's retries, nor
 /// retries behind a campaign.
@@ -45,19 +47,18 @@ pub struct Upcoming {
     pub unsure: u32,
 }
 
-/// Flows of one provider. `F` is what a flow is known by.
+/// Flows of one provider. `F` is what is handed out for a flow that asks.
 #[derive(Debug)]
 pub struct Flows<F, T> {
-    /// Tenant and sender of a flow.
-    name: fn(&F) -> (&str, &str),
-    /// By tenant, by sender.
-    ids: HashMap<Box<str>, HashMap<Box<str>, FlowId>>,
+    /// By tenant and sender.
+    ids: HashMap<Digest, FlowId, BuildHasherDefault<AsItIs>>,
     entries: Slab<Entry<F, T>>,
     lanes: [Lists; 2],
 }
 
 #[derive(Debug)]
 struct Entry<F, T> {
+    key: Digest,
     flow: F,
     lanes: [InLane<T>; 2],
 }
@@ -106,27 +107,24 @@ impl<T> InLane<T> {
     }
 }
 
-impl<F, T> Flows<F, T> {
-    /// No flows yet. `name` tells a flow's tenant and sender.
-    #[must_use]
-    pub fn new(name: fn(&F) -> (&str, &str)) -> Self {
-        Self { name, ids: HashMap::new(), entries: Slab::new(), lanes: Default::default() }
+impl<F, T> Default for Flows<F, T> {
+    fn default() -> Self {
+        Self { ids: HashMap::default(), entries: Slab::new(), lanes: Default::default() }
     }
+}
 
+impl<F, T> Flows<F, T> {
     /// The flow of a tenant and a sender, if somebody of it waits or an ask is out.
     #[must_use]
     pub fn find(&self, tenant: &str, sender: &str) -> Option<FlowId> {
-        self.ids.get(tenant)?.get(sender).copied()
+        self.ids.get(&Digest::of((tenant, sender))).copied()
     }
 
     /// The same; a new one is made of `flow`. The caller lets somebody wait in it.
     pub fn enter(&mut self, tenant: &str, sender: &str, flow: impl FnOnce() -> F) -> FlowId {
-        if let Some(id) = self.find(tenant, sender) {
-            return id;
-        }
-        let id = self.entries.insert(Entry { flow: flow(), lanes: Default::default() });
-        self.ids.entry(tenant.into()).or_default().insert(sender.into(), id);
-        id
+        let key = Digest::of((tenant, sender));
+        let entries = &mut self.entries;
+        *self.ids.entry(key).or_insert_with(|| entries.insert(Entry { key, flow: flow(), lanes: Default::default() }))
     }
 
     /// Lets a job wait in a flow; `key` names those that may share a request with it.
@@ -326,15 +324,10 @@ impl<F, T> Flows<F, T> {
     }
 
     fn drop_if_idle(&mut self, id: FlowId) {
-        let Some(entry) = self.entries.get(id).filter(|entry| entry.lanes.iter().all(InLane::is_idle)) else { return };
-        let (tenant, sender) = (self.name)(&entry.flow);
-        if let Some(senders) = self.ids.get_mut(tenant) {
-            senders.remove(sender);
-            if senders.is_empty() {
-                self.ids.remove(tenant);
-            }
+        if self.entries.get(id).is_some_and(|entry| entry.lanes.iter().all(InLane::is_idle)) {
+            let entry = self.entries.remove(id);
+            self.ids.remove(&entry.key);
         }
-        self.entries.remove(id);
     }
 }
 

@@ -11,12 +11,16 @@ pub mod order;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::time::Instant;
+
+use crate::job::digest::AsItIs;
 
 /// Jobs of one lane for one provider.
 #[derive(Debug)]
 pub struct Queue<T> {
-    groups: HashMap<u64, VecDeque<(Instant, T)>>,
+    /// By their keys, which are hashes.
+    groups: HashMap<u64, VecDeque<(Instant, T)>, BuildHasherDefault<AsItIs>>,
     /// Keys of the groups, in the order of their turns. Holds exactly the keys of `groups`.
     turns: VecDeque<u64>,
     len: usize,
@@ -35,7 +39,7 @@ pub enum Fit {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { groups: HashMap::new(), turns: VecDeque::new(), len: 0 }
+        Self { groups: HashMap::default(), turns: VecDeque::new(), len: 0 }
     }
 }
 

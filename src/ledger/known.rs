@@ -7,7 +7,9 @@
 //! Must not know: what a job says, how it is sent.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 
+use crate::job::digest::AsItIs;
 use crate::job::receipt::End;
 use crate::job::{JobKey, Source};
 
@@ -47,7 +49,7 @@ struct Entry {
 /// The jobs one home knows.
 #[derive(Debug)]
 pub struct Known {
-    jobs: HashMap<JobKey, Entry>,
+    jobs: HashMap<JobKey, Entry, BuildHasherDefault<AsItIs>>,
     /// Those that are not in flight, oldest first.
     settled: VecDeque<(u64, JobKey)>,
     mentions: u64,
@@ -58,7 +60,7 @@ impl Known {
     /// Remembers at least the latest `depth` jobs that are done or deferred.
     #[must_use]
     pub fn new(depth: usize) -> Self {
-        Self { jobs: HashMap::new(), settled: VecDeque::new(), mentions: 0, depth }
+        Self { jobs: HashMap::default(), settled: VecDeque::new(), mentions: 0, depth }
     }
 
     /// Jobs remembered, those in flight included.
@@ -103,14 +105,14 @@ impl Known {
         };
         // What is known to be further on stays: outcomes are read in the order in which they were written, but a
         // twin's may come late.
-        let behind = |known: &Entry| known.state == State::Done || known.hop > hop;
-        if state != State::Done && self.jobs.get(&job).is_some_and(behind) {
+        let next = Entry { hop, state, mention: self.mentions };
+        let known = self.jobs.entry(job).or_insert(next);
+        if state != State::Done && (known.state == State::Done || known.hop > hop) {
             return;
         }
-        let mention = self.mentions;
+        *known = next;
         self.mentions += 1;
-        self.jobs.insert(job, Entry { hop, state, mention });
-        self.settled.push_back((mention, job));
+        self.settled.push_back((next.mention, job));
         // One job may be mentioned often, once for every hop; only its latest mention counts.
         if self.settled.len() > 2 * self.depth + SLACK {
             let jobs = &self.jobs;

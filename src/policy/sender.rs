@@ -6,13 +6,15 @@ use crate::outcome::{Kind, Reason};
 
 pub(super) fn check(spec: &Spec<'_>, tenant: &Tenant) -> Option<(Kind, Reason)> {
     let from = field::address(spec.from.as_deref()?);
-    let allowed = tenant.from.iter().any(|pattern| matches(pattern, from));
+    let domain = from.rsplit_once('@').map(|(_, domain)| domain);
+    let allowed = tenant.from.iter().any(|pattern| matches(pattern, from, domain));
     (!allowed).then_some((Kind::Refused, Reason::SenderNotAllowed))
 }
 
-fn matches(pattern: &str, from: &str) -> bool {
+/// `domain`: of `from`, if it has one.
+fn matches(pattern: &str, from: &str, domain: Option<&str>) -> bool {
     match pattern.strip_prefix("*@") {
-        Some(domain) => from.rsplit_once('@').is_some_and(|(_, d)| d.eq_ignore_ascii_case(domain)),
+        Some(allowed) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(allowed)),
         None => pattern == "*" || pattern.eq_ignore_ascii_case(from),
     }
 }

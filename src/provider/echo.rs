@@ -3,42 +3,42 @@
 //! Why: written once for every vendor, so that what is read is what was written; there is no table of what was sent.
 //! Must not know: in which field a vendor carries it.
 
-use serde::ser::{Serialize, Serializer};
-
 use super::feedback::stamp;
 use crate::event::{Echo, echo};
-use crate::job::{Job, Lane, Wall, field};
+use crate::job::json::Json;
+use crate::job::{Job, Wall, field};
 
 /// Its names, in the order in which they are written. The last one has always ten digits: where a vendor signs without
 /// marking ends (Twilio), nothing can be moved in or out of it.
 pub(super) const NAMES: [&str; 5] = [echo::ID, echo::TENANT, echo::CAMPAIGN, echo::LANE, echo::SENT];
 
-/// One send, as it names itself. As JSON: an object of texts.
-pub(super) struct Named<'a> {
-    id: &'a str,
-    tenant: &'a str,
-    campaign: Option<&'a str>,
-    lane: Lane,
-    sent: &'a str,
+/// Names and values of what `job` says of itself, without a campaign where there is none; `sent` is what [`sent`] made of
+/// the time.
+pub(super) fn pairs<'a>(job: &'a Job, sent: &'a str) -> impl Iterator<Item = (&'static str, &'a str)> {
+    let spec = job.spec();
+    let values = [Some(&*spec.id), Some(&*spec.tenant), spec.campaign.as_deref(), Some(job.lane.as_str()), Some(sent)];
+    NAMES.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?)))
 }
 
-impl<'a> Named<'a> {
-    /// The echo of `job`; `sent` is what [`sent`] made of the time.
-    pub(super) fn of(job: &'a Job, sent: &'a str) -> Self {
-        let spec = job.spec();
-        Self { id: &spec.id, tenant: &spec.tenant, campaign: spec.campaign.as_deref(), lane: job.lane, sent }
+/// The echoes of one request's jobs, as JSON objects of texts. The jobs of a batch differ in their ids alone, so what
+/// stands behind the id is written once.
+pub(super) struct Batch(Vec<u8>);
+
+impl Batch {
+    /// Those of the jobs that share a request with `job`; `sent` as in [`pairs`].
+    pub(super) fn of(job: &Job, sent: &str) -> Self {
+        let mut behind = Vec::with_capacity(256);
+        for (name, value) in pairs(job, sent).skip(1) {
+            Json(&mut behind).raw(r#",""#).raw(name).raw(r#"":"#).text(value);
+        }
+        behind.push(b'}');
+        Self(behind)
     }
 
-    /// Names and values, without a campaign where there is none.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let values = [Some(self.id), Some(self.tenant), self.campaign, Some(self.lane.as_str()), Some(self.sent)];
-        NAMES.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?)))
-    }
-}
-
-impl Serialize for Named<'_> {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_map(self.pairs())
+    /// Writes the echo of the job with this id.
+    pub(super) fn write(&self, json: &mut Json<'_>, id: &str) {
+        json.raw(r#"{""#).raw(echo::ID).raw(r#"":"#).text(id);
+        json.0.extend_from_slice(&self.0);
     }
 }
 

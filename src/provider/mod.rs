@@ -19,6 +19,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
+use url::Url;
 
 use crate::job::{Job, Wall};
 use crate::outcome::{Code, Said, Verdict};
@@ -34,8 +35,8 @@ pub const MAX_BATCH_BYTES: usize = 20 * 1024 * 1024;
 /// One request to a vendor, ready for the wire. Always a POST.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Absolute URL.
-    pub url: String,
+    /// Where to; of an account's own, parsed once.
+    pub url: Url,
     /// All headers but those of the framing.
     pub headers: HeaderMap,
     /// The body.
@@ -158,10 +159,10 @@ impl Kind {
 }
 
 /// The absolute URL of `path` below a configured base.
-fn endpoint(base_url: &str, path: &str) -> Result<String, String> {
+fn endpoint(base_url: &str, path: &str) -> Result<Url, String> {
     let base = base_url.trim_end_matches('/');
     match crate::job::field::http_url(base) {
-        Ok(()) if !base.contains(['?', '#']) => Ok(format!("{base}{path}")),
+        Ok(()) if !base.contains(['?', '#']) => Url::parse(&format!("{base}{path}")).map_err(|e| e.to_string()),
         Ok(()) => Err(format!("base_url `{base_url}` has a query or fragment; hint: scheme, host and path only")),
         Err((_, detail)) => Err(format!("base_url is not usable: {detail}; hint: `https://` and a host")),
     }

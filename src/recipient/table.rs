@@ -11,6 +11,7 @@ use std::sync::{PoisonError, RwLock};
 use super::address::Hashed;
 use super::suppression::{Key, Scope};
 use crate::job::Lane;
+use crate::job::digest::AsItIs;
 use crate::outcome::Cause;
 
 /// Parts with a lock each: one that grows holds up the others' readers not at all, and its own for a millisecond.
@@ -40,26 +41,6 @@ impl Slot {
 impl Hash for Slot {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(u64::from_le_bytes(self.0));
-    }
-}
-
-/// The keyed hash is as random as can be: it needs no other.
-#[derive(Clone, Copy, Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        self.0 = n;
     }
 }
 

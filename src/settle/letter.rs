@@ -26,7 +26,7 @@ pub(super) fn outcome(s: &Settlement, topics: &Topics, out: &mut Vec<u8>) {
     let source = Place { topic: Cow::Borrowed(topics.source(from)), partition: home, offset };
     let Parts { spec, lane, way, enqueued, .. } = s.subject.parts();
     let origin = origin(s.subject.receipt(), lane, way, topics);
-    let record = Record {
+    Record {
         v: VERSION,
         outcome: Cow::Borrowed(s.outcome.kind.as_str()),
         reason: Cow::Borrowed(s.outcome.reason.as_str()),
@@ -49,9 +49,8 @@ pub(super) fn outcome(s: &Settlement, topics: &Topics, out: &mut Vec<u8>) {
         hop: way.hop,
         generation: way.generation,
         late: s.late,
-    };
-    // Writing plain strings and numbers into memory cannot fail.
-    let _written = serde_json::to_writer(out, &record);
+    }
+    .write(out);
 }
 
 /// The record that asked for the send: the one that was read, or the one that a deferred job remembers.

@@ -47,8 +47,14 @@ fn outcome(id: &str) -> Record<'_> {
     }
 }
 
+fn written(record: &Record<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    record.write(&mut out);
+    out
+}
+
 fn mark(id: &str) -> Vec<u8> {
-    serde_json::to_vec(&outcome(id)).unwrap()
+    written(&outcome(id))
 }
 
 fn event(id: &str, happened: Happened) -> event::Record<'_> {
@@ -216,7 +222,7 @@ fn the_outcome_is_the_jobs_own_with_what_was_told() {
 #[test]
 fn only_quarantined_jobs_are_kept_and_not_without_end() {
     let mut doubts = doubts();
-    let accepted = serde_json::to_vec(&Record { outcome: "accepted".into(), ..outcome("1") }).unwrap();
+    let accepted = written(&Record { outcome: "accepted".into(), ..outcome("1") });
     for (record, what) in [(&b"nonsense"[..], "nonsense"), (&accepted, "another outcome"), (b"{}", "nothing at all")] {
         assert!(!doubts.quarantined(record, false), "{what} is no quarantined job");
     }

@@ -12,7 +12,7 @@ use super::{ms, start};
 type Name = (String, String);
 
 fn flows() -> Flows<Name, u32> {
-    Flows::new(|(tenant, sender)| (tenant, sender))
+    Flows::default()
 }
 
 const T: Lane = Lane::Transactional;

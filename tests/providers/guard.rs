@@ -326,8 +326,8 @@ async fn no_connection_is_made_to_a_forbidden_address() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.set_nonblocking(true).expect("a listener that does not wait");
     let port = listener.local_addr().expect("its port").port();
-    let request =
-        |host: &str| Request { url: format!("http://{host}:{port}/"), headers: HeaderMap::new(), body: Bytes::new() };
+    let url = |host: &str| format!("http://{host}:{port}/").parse().expect("a URL");
+    let request = |host: &str| Request { url: url(host), headers: HeaderMap::new(), body: Bytes::new() };
     for host in ["127.0.0.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "localhost", "LocalHost"] {
         let failed = wire(&[]).send(request(host)).await.expect_err("nothing may answer");
         assert!(matches!(failed, WireError::Forbidden(_)), "{host}: {failed:?} must be Forbidden; mend Wire::send");

@@ -41,7 +41,7 @@ fn check(folder: &str, at_least: usize) {
         let records: Vec<String> = golden.jobs.iter().map(|raw| compact(raw.get())).collect();
         let request =
             encode(&account(&golden.account), &records).unwrap_or_else(|e| panic!("{place}\nnot encoded: {e}"));
-        assert_eq!(request.url, golden.url, "{place}");
+        assert_eq!(request.url.as_str(), golden.url, "{place}");
         let headers: BTreeMap<String, String> = request
             .headers
             .iter()

@@ -15,6 +15,7 @@ pub const TOO_LONG: &[&str] = &["src/observe/metrics.rs::new"];
 
 /// Globals that may exist: path, name, why.
 pub const GLOBALS: &[(&str, &str, &str)] = &[
+    ("src/job/digest.rs", "KEY", "drawn once and told nobody; handed down, every job would have to carry it"),
     ("src/job/receipt.rs", "DROPPED", "a receipt is dropped wherever a bug drops it; no owner could be handed down"),
     ("src/observe/failpoint.rs", "KILLER", "test builds only: a failpoint is passed anywhere, and is one line"),
 ];

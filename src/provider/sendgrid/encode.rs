@@ -1,17 +1,15 @@
 //! Jobs into one mail/send request.
 //!
 //! Why a file of its own: the hot half. The JSON is written straight from the jobs' borrowed fields into one
-//! buffer; no tree is built, no field is copied on the way.
+//! buffer; no tree is built, no field is copied on the way, and what all jobs have in common is written once.
 //! Must not know: what the vendor answers.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
-use serde_json::value::RawValue;
 
 use super::SendGrid;
+use crate::job::json::Json;
 use crate::job::{Channel, Content, Job, Spec, Wall, field};
 use crate::outcome::{Code, Said};
 use crate::provider::{Request, Unencodable, echo};
@@ -99,8 +97,7 @@ impl SendGrid {
             }
         }
         let mut body = Vec::with_capacity(first.bytes().len() + FRAME * jobs.len());
-        serde_json::to_writer(&mut body, &Body::of(&shared, jobs, &echo::sent(now)))
-            .map_err(|e| unencodable(0, Code::Invalid, &e.to_string()))?;
+        request(&mut Json(&mut body), &shared, jobs, &echo::Batch::of(first, &echo::sent(now)));
         Ok(Request { url: self.url.clone(), headers: self.headers.clone(), body: Bytes::from(body) })
     }
 }
@@ -127,144 +124,74 @@ fn each_address_once(jobs: &[&Job]) -> bool {
     jobs.iter().all(|job| seen.insert(field::address(&job.spec().to).to_ascii_lowercase()))
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    personalizations: Personalizations<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Mailbox<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reply_to: Option<Mailbox<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    #[serde(skip_serializing_if = "Parts::is_empty")]
-    content: Parts<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    template_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    asm: Option<Asm>,
-}
-
-/// The unsubscribe group that the vendor keeps.
-#[derive(Serialize)]
-struct Asm {
-    group_id: u32,
-}
-
-impl<'a> Body<'a> {
-    fn of(shared: &Shared<'a>, jobs: &'a [&'a Job], sent: &'a str) -> Self {
-        let (subject, content, template_id) = match shared.message {
-            Message::Mail { subject, text, html } => (Some(subject), Parts { text, html }, None),
-            Message::Template(id) => (None, Parts { text: None, html: None }, Some(id)),
-            Message::NotMail => (None, Parts { text: None, html: None }, None),
-        };
-        Self {
-            personalizations: Personalizations { jobs, sent },
-            from: shared.from.map(Mailbox::of),
-            reply_to: shared.reply_to.map(Mailbox::of),
-            subject,
-            content,
-            template_id,
-            asm: shared.group.map(|group_id| Asm { group_id }),
+/// A request as `tsg_mail_v3.yaml` has it; what has no value is left out.
+fn request(json: &mut Json<'_>, shared: &Shared<'_>, jobs: &[&Job], echoes: &echo::Batch) {
+    json.raw(r#"{"personalizations":["#);
+    for (index, job) in jobs.iter().enumerate() {
+        json.raw(if index == 0 { "" } else { "," });
+        personalization(json, job.spec(), echoes);
+    }
+    json.raw("]");
+    if let Some(from) = shared.from {
+        mailbox(json.raw(r#","from":"#), from);
+    }
+    if let Some(reply_to) = shared.reply_to {
+        mailbox(json.raw(r#","reply_to":"#), reply_to);
+    }
+    match shared.message {
+        Message::Mail { subject, text, html } => {
+            json.raw(r#","subject":"#).text(subject).raw(r#","content":["#);
+            // The vendor wants plain text before HTML.
+            let parts = [(r#"{"type":"text/plain","value":"#, text), (r#"{"type":"text/html","value":"#, html)];
+            let given = parts.into_iter().filter_map(|(part, value)| Some((part, value?)));
+            for (index, (part, value)) in given.enumerate() {
+                json.raw(if index == 0 { "" } else { "," }).raw(part).text(value).raw("}");
+            }
+            json.raw("]");
         }
+        Message::Template(id) => _ = json.raw(r#","template_id":"#).text(id),
+        Message::NotMail => {}
     }
-}
-
-/// The bodies of a mail; the vendor wants plain text before HTML.
-struct Parts<'a> {
-    text: Option<&'a str>,
-    html: Option<&'a str>,
-}
-
-impl Parts<'_> {
-    fn is_empty(&self) -> bool {
-        self.text.is_none() && self.html.is_none()
+    if let Some(group) = shared.group {
+        json.raw(r#","asm":{"group_id":"#).number(group).raw("}");
     }
+    json.raw("}");
 }
 
-impl Serialize for Parts<'_> {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Part<'a> {
-            r#type: &'static str,
-            value: &'a str,
-        }
-        let text = self.text.map(|value| Part { r#type: "text/plain", value });
-        let html = self.html.map(|value| Part { r#type: "text/html", value });
-        s.collect_seq(text.into_iter().chain(html))
+/// What is one job's own. `custom_args` come back, flattened, in every feedback event; the vendor's limit of 10,000 bytes
+/// for them is far away: the contract's longest values come to less than 1,000 bytes here, escapes included.
+fn personalization(json: &mut Json<'_>, spec: &Spec<'_>, echoes: &echo::Batch) {
+    mailbox(json.raw(r#"{"to":["#), &spec.to);
+    json.raw("]");
+    if let Content::Template { data: Some(data), .. } = &spec.content {
+        json.raw(r#","dynamic_template_data":"#).raw(data.get());
     }
-}
-
-#[derive(Serialize)]
-struct Mailbox<'a> {
-    email: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-}
-
-impl<'a> Mailbox<'a> {
-    fn of(mailbox: &'a str) -> Self {
-        Self { email: field::address(mailbox), name: field::display_name(mailbox) }
+    if !spec.headers.is_empty() || spec.unsubscribe.is_some() {
+        headers(json.raw(r#","headers":"#), spec);
     }
+    echoes.write(json.raw(r#","custom_args":"#), &spec.id);
+    json.raw("}");
 }
 
-struct Personalizations<'a> {
-    jobs: &'a [&'a Job],
-    sent: &'a str,
-}
-
-impl Serialize for Personalizations<'_> {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.jobs.iter().map(|job| Personalization::of(job, self.sent)))
+fn mailbox(json: &mut Json<'_>, mailbox: &str) {
+    json.raw(r#"{"email":"#).text(field::address(mailbox));
+    if let Some(name) = field::display_name(mailbox) {
+        json.raw(r#","name":"#).text(name);
     }
-}
-
-#[derive(Serialize)]
-struct Personalization<'a> {
-    to: [Mailbox<'a>; 1],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dynamic_template_data: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Headers::is_empty")]
-    headers: Headers<'a>,
-    /// Comes back, flattened, in every feedback event. The vendor's limit of 10,000 bytes is far away: the contract's
-    /// longest values come to less than 1,000 bytes here, escapes included.
-    custom_args: echo::Named<'a>,
-}
-
-impl<'a> Personalization<'a> {
-    fn of(job: &'a Job, sent: &'a str) -> Self {
-        let spec = job.spec();
-        Self {
-            to: [Mailbox::of(&spec.to)],
-            dynamic_template_data: match &spec.content {
-                Content::Template { data, .. } => *data,
-                _ => None,
-            },
-            headers: Headers(spec),
-            custom_args: echo::Named::of(job, sent),
-        }
-    }
+    json.raw("}");
 }
 
 /// The job's own headers, and the two of RFC 8058 for one-click unsubscription. The job contract reserves
 /// every header that SendGrid does (`x-sg-id`, `dkim-signature`, `subject` …).
-struct Headers<'a>(&'a Spec<'a>);
-
-impl Headers<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.headers.is_empty() && self.0.unsubscribe.is_none()
+fn headers(json: &mut Json<'_>, spec: &Spec<'_>) {
+    let mut between = "{";
+    for (name, value) in &spec.headers {
+        json.raw(between).text(name).raw(":").text(value);
+        between = ",";
     }
-}
-
-impl Serialize for Headers<'_> {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let mut map = s.serialize_map(None)?;
-        for (name, value) in &self.0.headers {
-            map.serialize_entry(&**name, &**value)?;
-        }
-        if let Some(unsubscribe) = &self.0.unsubscribe {
-            map.serialize_entry("List-Unsubscribe", &format_args!("<{}>", &*unsubscribe.url))?;
-            map.serialize_entry("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")?;
-        }
-        map.end()
+    if let Some(unsubscribe) = &spec.unsubscribe {
+        json.raw(between).raw(r#""List-Unsubscribe":"<"#).within(&unsubscribe.url);
+        json.raw(r#">","List-Unsubscribe-Post":"List-Unsubscribe=One-Click""#);
     }
+    json.raw("}");
 }

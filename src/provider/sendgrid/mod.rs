@@ -11,6 +11,7 @@ mod encode;
 pub(super) mod feedback;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use url::Url;
 
 use super::secret::Secret;
 
@@ -31,7 +32,7 @@ pub struct Config {
 /// One SendGrid account. Prints no secret: the header that holds the key is marked sensitive.
 #[derive(Debug)]
 pub struct SendGrid {
-    url: String,
+    url: Url,
     headers: HeaderMap,
     batch_max: usize,
 }

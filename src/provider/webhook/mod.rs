@@ -12,42 +12,27 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
-use serde::Serialize;
-use serde_json::value::RawValue;
+use url::Url;
 
 use super::throttle::{self, Throttle};
 use super::{Reply, Request, generic_verdict};
+use crate::job::json::Json;
 use crate::job::{Content, Job, Wall};
 use crate::outcome::{Code, Said, Scope, Verdict};
+
+/// Bytes of an envelope beside what its record holds, roughly; only sizes the buffer.
+const FRAME: usize = 64;
 
 /// One webhook account: a signing key, and a fixed URL if it is a gateway.
 pub struct Webhook {
     key: hmac::Key,
-    gateway: Option<String>,
+    gateway: Option<Url>,
 }
 
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Webhook").field("gateway", &self.gateway).finish_non_exhaustive()
+        f.debug_struct("Webhook").field("gateway", &self.gateway.as_ref().map(Url::as_str)).finish_non_exhaustive()
     }
-}
-
-/// What a gateway receives: the job's message without the line's own fields. A plain webhook receives the
-/// job's content alone, as upstream wrote it.
-#[derive(Serialize)]
-struct Envelope<'a> {
-    id: &'a str,
-    tenant: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    campaign: Option<&'a str>,
-    channel: &'static str,
-    lane: &'static str,
-    /// In whole seconds since 1970. Like id, tenant, campaign and lane it comes back in feedback events.
-    sent: i64,
-    to: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<&'a str>,
-    content: &'a RawValue,
 }
 
 impl Webhook {
@@ -55,9 +40,12 @@ impl Webhook {
     /// posts to `gateway` if given, else to each job's own URL.
     ///
     /// # Errors
-    /// When the secret has another form.
+    /// When the secret has another form, or the gateway is no URL.
     pub fn new(secret: &str, gateway: Option<String>) -> Result<Self, String> {
-        Ok(Self { key: key(secret)?, gateway })
+        let parsed = |text: String| {
+            Url::parse(&text).map_err(|e| format!("`{text}` is no URL: {e}; hint: `https://` and a host"))
+        };
+        Ok(Self { key: key(secret)?, gateway: gateway.map(parsed).transpose()? })
     }
 
     /// `v1,` and base64 of HMAC-SHA256 over `id.timestamp.body` (Standard Webhooks 1.0).
@@ -67,50 +55,44 @@ impl Webhook {
         for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
             context.update(part);
         }
-        format!("v1,{}", STANDARD.encode(context.sign()))
+        // Of 32 bytes: 44 characters.
+        let mut signature = String::with_capacity(47);
+        signature.push_str("v1,");
+        STANDARD.encode_string(context.sign(), &mut signature);
+        signature
     }
 
     /// Puts one job into a request.
     ///
     /// # Errors
-    /// When a value cannot stand in an HTTP header.
+    /// When a value cannot stand in an HTTP header, or the job's URL is none.
     pub fn encode(&self, job: &Job, now: Wall) -> Result<Request, Said> {
         let spec = job.spec();
+        let seconds = now.0.div_euclid(1000);
         let body = match (&self.gateway, &spec.content) {
             (None, Content::Webhook(raw)) => Bytes::copy_from_slice(raw.get().as_bytes()),
-            _ => Self::envelope(job, now)?,
+            _ => Bytes::from(envelope(job, seconds)),
         };
         let id = message_id(job);
-        let timestamp = now.0.div_euclid(1000).to_string();
+        let mut timestamp = itoa::Buffer::new();
+        let timestamp = timestamp.format(seconds);
         let mut headers = HeaderMap::with_capacity(6 + spec.headers.len());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert("webhook-signature", value(&self.signature(&id, &timestamp, &body))?);
-        headers.insert("webhook-id", value(&id)?);
-        headers.insert("webhook-timestamp", value(&timestamp)?);
+        headers.insert(
+            const { HeaderName::from_static("webhook-signature") },
+            value(self.signature(&id, timestamp, &body))?,
+        );
+        headers.insert(const { HeaderName::from_static("webhook-id") }, value(id)?);
+        headers.insert(const { HeaderName::from_static("webhook-timestamp") }, value(timestamp.to_owned())?);
         for (name, text) in &spec.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|e| Said::new(Code::Invalid, &e.to_string()))?;
-            headers.insert(name, value(text)?);
+            headers.insert(name, value((**text).to_owned())?);
         }
-        let url = self.gateway.clone().unwrap_or_else(|| spec.to.to_string());
-        Ok(Request { url, headers, body })
-    }
-
-    fn envelope(job: &Job, now: Wall) -> Result<Bytes, Said> {
-        let spec = job.spec();
-        // The content is the contract's own object, already known to be valid JSON.
-        let content = raw_content(job.bytes()).ok_or_else(|| Said::new(Code::Invalid, "the job has no content"))?;
-        let envelope = Envelope {
-            id: &spec.id,
-            tenant: &spec.tenant,
-            campaign: spec.campaign.as_deref(),
-            channel: spec.channel.as_str(),
-            lane: job.lane.as_str(),
-            sent: now.0.div_euclid(1000),
-            to: &spec.to,
-            from: spec.from.as_deref(),
-            content,
+        let url = match &self.gateway {
+            Some(url) => url.clone(),
+            None => Url::parse(&spec.to).map_err(|e| Said::new(Code::Invalid, &e.to_string()))?,
         };
-        serde_json::to_vec(&envelope).map(Bytes::from).map_err(|e| Said::new(Code::Invalid, &e.to_string()))
+        Ok(Request { url, headers, body })
     }
 
     /// Reads a reply: any 2xx is a yes; 404 and 410 say that this endpoint is gone.
@@ -143,6 +125,26 @@ impl Webhook {
     pub fn job_names_endpoint(&self) -> bool {
         self.gateway.is_none()
     }
+}
+
+/// What a gateway receives: the job's message without the line's own fields, its content as upstream wrote it. A plain
+/// webhook receives the content alone. `sent` is in whole seconds since 1970; like id, tenant, campaign and lane it comes
+/// back in feedback events.
+fn envelope(job: &Job, sent: i64) -> Vec<u8> {
+    let spec = job.spec();
+    let mut body = Vec::with_capacity(job.bytes().len() + FRAME);
+    let mut json = Json(&mut body);
+    json.raw(r#"{"id":"#).text(&spec.id).raw(r#","tenant":"#).text(&spec.tenant);
+    if let Some(campaign) = &spec.campaign {
+        json.raw(r#","campaign":"#).text(campaign);
+    }
+    json.raw(r#","channel":"#).text(spec.channel.as_str()).raw(r#","lane":"#).text(job.lane.as_str());
+    json.raw(r#","sent":"#).number(sent).raw(r#","to":"#).text(&spec.to);
+    if let Some(from) = &spec.from {
+        json.raw(r#","from":"#).text(from);
+    }
+    json.raw(r#","content":"#).raw(spec.written.get()).raw("}");
+    body
 }
 
 /// The key in `whsec_` and base64 of 24 to 64 bytes.
@@ -187,17 +189,7 @@ pub fn message_id(job: &Job) -> String {
     out
 }
 
-fn value(text: &str) -> Result<HeaderValue, Said> {
-    HeaderValue::from_bytes(text.as_bytes())
+fn value(text: String) -> Result<HeaderValue, Said> {
+    HeaderValue::from_maybe_shared(Bytes::from(text))
         .map_err(|_| Said::new(Code::Invalid, "a header value is not allowed in HTTP"))
-}
-
-/// The `content` member of a record that passed the contract.
-fn raw_content(bytes: &[u8]) -> Option<&RawValue> {
-    #[derive(serde::Deserialize)]
-    struct OnlyContent<'a> {
-        #[serde(borrow)]
-        content: &'a RawValue,
-    }
-    serde_json::from_slice::<OnlyContent<'_>>(bytes).ok().map(|only| only.content)
 }

@@ -79,10 +79,9 @@ impl Wire {
     /// # Errors
     /// Says whether the request can have reached the vendor.
     pub async fn send(&self, request: Request) -> Result<Reply, WireError> {
-        let url = url::Url::parse(&request.url).map_err(|e| WireError::BeforeWrite(e.to_string()))?;
         // A resolver never sees an address literal, so literals are judged here.
-        self.guard.judge_literal(&url).map_err(WireError::Forbidden)?;
-        let call = self.client.post(url).headers(request.headers).body(request.body);
+        self.guard.judge_literal(&request.url).map_err(WireError::Forbidden)?;
+        let call = self.client.post(request.url).headers(request.headers).body(request.body);
         failpoint!("after_first_byte", soon);
         let mut response = call.send().await.map_err(|e| classify(&e))?;
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
