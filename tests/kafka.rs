@@ -22,6 +22,8 @@ mod enqueue;
 mod failover;
 #[path = "kafka_suite/feedback.rs"]
 mod feedback;
+#[path = "kafka_suite/feedback_rate.rs"]
+mod feedback_rate;
 #[path = "kafka_suite/fleet.rs"]
 mod fleet;
 #[path = "kafka_suite/instances.rs"]

@@ -8,6 +8,7 @@ mod providers {
     mod feedback;
     mod forged;
     mod guard;
+    mod odd;
     mod properties;
     mod replies;
     mod requests;

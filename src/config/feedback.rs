@@ -6,12 +6,14 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use super::build::Collected;
 use super::provider::safe_base;
 use super::quantity;
 use super::raw::{self, Provider, Raw};
+use crate::feedback::TlsConfig;
 use crate::job::Channel;
 use crate::provider::Ear;
 use crate::provider::secret::Secret;
@@ -19,6 +21,12 @@ use crate::recipient::mailbox::{self, Mailboxes};
 
 /// Less turns away whose clock is a little off; more keeps a captured request good for ever.
 const AGES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 86_400);
+
+/// After this a connection is ended between two requests: instances behind one name share the work again, and nobody is
+/// served an old certificate for long.
+const CONNECTION_MAX: Duration = Duration::from_secs(300);
+/// How often the files of the certificate are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) fn listener(
     c: &mut Collected,
@@ -36,14 +44,20 @@ pub(super) fn listener(
     c.must((1..=4096).contains(&concurrency), || "feedback.concurrency must be 1 to 4096".to_owned());
     let seconds = Duration::from_secs(1)..=Duration::from_secs(60);
     c.must(seconds.contains(&read_timeout), || "feedback.read_timeout must be 1s to 1m".to_owned());
+    let tls = raw.feedback.tls.as_ref().and_then(|of| {
+        let read = TlsConfig::read(Path::new(&of.cert), Path::new(&of.key), LOOK_EVERY);
+        read.map_err(|fault| c.0.push(format!("feedback.tls: {fault}"))).ok()
+    });
     let listen = listen?;
     let listen: Result<SocketAddr, _> = listen.parse();
     let listen = listen.map_err(|e| format!("feedback.listen: {e}; hint: `127.0.0.1:9465`"));
     Some(crate::feedback::Config {
         listen: c.or(listen, SocketAddr::from(([127, 0, 0, 1], 0))),
+        tls,
         body_max,
         concurrency,
         read_timeout,
+        connection_max: CONNECTION_MAX,
         client: intake.client.clone(),
         topic: intake.topics.events(),
     })

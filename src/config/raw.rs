@@ -152,6 +152,15 @@ pub(super) struct Feedback {
     pub(super) concurrency: usize,
     pub(super) read_timeout: String,
     pub(super) unresolved_after: String,
+    pub(super) tls: Option<Tls>,
+}
+
+/// Paths of files.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) cert: String,
+    pub(super) key: String,
 }
 
 #[derive(Debug, Deserialize)]

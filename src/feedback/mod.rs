@@ -11,7 +11,9 @@ mod dropped;
 mod listener;
 mod publish;
 pub mod recent;
+mod request;
 pub mod sums;
+mod tls;
 pub mod workers;
 
 use std::net::SocketAddr;
@@ -25,19 +27,24 @@ use crate::recipient::mailbox::Mailboxes;
 use crate::reputation;
 
 pub use listener::{Listener, Listening};
+pub use tls::TlsConfig;
 
 /// What the listener may take, and where it writes to.
 #[derive(Clone)]
 pub struct Config {
-    /// Where it listens. Plain HTTP: a proxy in front speaks TLS.
+    /// Where it listens.
     pub listen: SocketAddr,
+    /// With what it speaks TLS; `None`: plain HTTP, for a proxy in front that does.
+    pub tls: Option<TlsConfig>,
     /// Most bytes of a request's body; at least what a vendor puts into one (SendGrid: 768 KB).
     pub body_max: usize,
-    /// Most requests that are read, verified or made durable at a time; the next is answered 503. Four times as many
-    /// connections may be there.
+    /// Most requests that are verified or made durable at a time; the next is answered 503. Four times as many connections
+    /// may be there. Bodies on their way may have `concurrency` times `body_max` bytes together; a byte more is 503.
     pub concurrency: usize,
-    /// Longest time for a request's head, and again for its body.
+    /// Longest time for a handshake, for a request's head (from the answer before it on), and for its body.
     pub read_timeout: Duration,
+    /// Longest life of a connection; what is at work then is still answered.
+    pub connection_max: Duration,
     /// librdkafka properties common to every client (brokers, TLS, SASL). Never printed: passwords are in them.
     pub client: Vec<(String, String)>,
     /// The topic of events.
@@ -48,9 +55,11 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
             .field("listen", &self.listen)
+            .field("tls", &self.tls)
             .field("body_max", &self.body_max)
             .field("concurrency", &self.concurrency)
             .field("read_timeout", &self.read_timeout)
+            .field("connection_max", &self.connection_max)
             .field("topic", &self.topic)
             .finish_non_exhaustive()
     }

@@ -69,12 +69,6 @@ impl ProducerContext for Reports {
     }
 }
 
-/// One event to write.
-pub(super) struct Event {
-    pub(super) key: String,
-    pub(super) value: Vec<u8>,
-}
-
 pub(super) struct Publisher {
     topic: String,
     producer: ThreadedProducer<Reports>,
@@ -87,8 +81,8 @@ impl Publisher {
             .set("acks", "all")
             .set("message.timeout.ms", DURABLE_WITHIN.as_millis().to_string())
             .set("compression.type", "lz4")
-            // Gathers what came at the same time; more would be paid by every answer.
-            .set("linger.ms", "2")
+            // A request for each partition and each of these spans: fewer spare the brokers, longer is paid by every answer.
+            .set("linger.ms", "5")
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", "200000")
             .set("queue.buffering.max.kbytes", "131072");
@@ -97,18 +91,36 @@ impl Publisher {
         Ok(Self { topic: config.topic.clone(), producer })
     }
 
-    /// Writes events and waits until all are durable. Where they are not, part of them may be.
-    pub(super) async fn publish(&self, events: &[Event]) -> Result<(), Undone> {
+    /// Begins with one request's events.
+    pub(super) fn begin(&self) -> Writing<'_> {
         let (done_tx, done) = oneshot::channel();
         let batch = Arc::new(Batch { failed: AtomicBool::new(false), done: Some(done_tx) });
-        for event in events {
-            let record = BaseRecord::with_opaque_to(&self.topic, Arc::clone(&batch)).key(&event.key);
-            if let Err((error, _)) = self.producer.send(record.payload(&event.value)) {
-                tracing::debug!(target: "peakpost::feedback", %error, "an event was not taken");
-                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                return Err(if full { Undone::Full } else { Undone::Failed });
-            }
-        }
+        Writing { publisher: self, batch, done }
+    }
+}
+
+/// One request's events, as they are handed over.
+pub(super) struct Writing<'a> {
+    publisher: &'a Publisher,
+    batch: Arc<Batch>,
+    done: oneshot::Receiver<bool>,
+}
+
+impl Writing<'_> {
+    /// Hands one event over. After an error the others may still be written.
+    pub(super) fn event(&mut self, key: &str, value: &[u8]) -> Result<(), Undone> {
+        let Publisher { topic, producer } = self.publisher;
+        let record = BaseRecord::with_opaque_to(topic, Arc::clone(&self.batch)).key(key).payload(value);
+        producer.send(record).map_err(|(error, _)| {
+            tracing::debug!(target: "peakpost::feedback", %error, "an event was not taken");
+            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            if full { Undone::Full } else { Undone::Failed }
+        })
+    }
+
+    /// Waits until all are durable. Where they are not, part of them may be.
+    pub(super) async fn durable(self) -> Result<(), Undone> {
+        let Self { batch, done, .. } = self;
         drop(batch);
         // Each record is reported when its time is over; the rest is a margin for the thread that reports.
         match tokio::time::timeout(DURABLE_WITHIN * 2, done).await {

@@ -91,6 +91,33 @@ fn who_listens_needs_limits_and_a_key() {
     assert!(secrets.load("").unwrap().feedback.is_none(), "nobody listens by default");
 }
 
+/// What a listener with TLS is told at start. `one` and `two` are pairs of a certificate and its key.
+#[test]
+fn a_certificate_and_its_key_belong_together() {
+    let secrets = Secrets::new();
+    let whole = file(HOOK, "key = \"SIGNING\"");
+    let listen = "listen = \"127.0.0.1:9465\"\n";
+    let load = |tls: &str| {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+        let line = format!("{listen}tls = {{ {} }}\n", tls.replace("DIR", dir));
+        secrets.load(&whole.replacen(listen, &line, 1))
+    };
+    let good = load("cert = \"DIR/one.pem\", key = \"DIR/one.key\"").unwrap_or_else(|faults| panic!("{faults}"));
+    assert!(good.feedback.unwrap().tls.is_some());
+    assert!(secrets.load(&whole).unwrap().feedback.unwrap().tls.is_none(), "plain HTTP by default");
+    let table: [(&str, &[&str], &str); 6] = [
+        ("cert = \"DIR/three.pem\", key = \"DIR/one.key\"", &["three.pem", "cannot be read", "hint"], "no file"),
+        ("cert = \"DIR/one.pem\", key = \"DIR/three.key\"", &["three.key", "cannot be read", "hint"], "no file"),
+        ("cert = \"DIR/one.key\", key = \"DIR/one.key\"", &["no certificate", "hint"], "files mixed up"),
+        ("cert = \"DIR/one.pem\", key = \"DIR/one.pem\"", &["no private key", "hint"], "files mixed up"),
+        ("cert = \"DIR/one.pem\", key = \"DIR/two.key\"", &["two.key", "is not that of", "hint"], "another's key"),
+        ("cert = \"DIR/one.pem\"", &["key"], "half of it"),
+    ];
+    for (tls, parts, why) in table {
+        refused(load(tls), parts, why);
+    }
+}
+
 #[test]
 fn mailbox_providers_have_names_and_domains() {
     let secrets = Secrets::new();

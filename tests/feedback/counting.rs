@@ -12,7 +12,7 @@ use peakpost::sim::broker::Broker;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::LONG;
+use super::world::LONG;
 
 /// Older than anything is while all is well: it is asked every two seconds, and counted every second.
 const OLD: f64 = 6.0;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use peakpost::event::{Happened, Record};
 use peakpost::sim::arrivals::Vendor;
@@ -17,7 +17,6 @@ use rdkafka::Message;
 
 use crate::support::config::Settings;
 use crate::support::daemon::Daemon;
-use crate::support::timed::{in_time, judged};
 use crate::support::{PATIENCE, World, kafka, until};
 
 /// The accounts' names, by vendor.
@@ -210,15 +209,16 @@ fn ask(world: &World, at: SocketAddr, method: &str, path: &str, signed: &Signed)
     })
 }
 
-fn now_s() -> i64 {
+pub fn now_s() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed()
 }
 
-fn mails(ids: std::ops::Range<usize>) -> Vec<u8> {
+/// Deliveries of these ids, as the vendor tells them of what we send.
+pub fn mails(ids: std::ops::Range<usize>) -> Vec<u8> {
+    let now = now_s();
     let event = |id| {
         format!(
-            r#"{{"email":"user-{id}@example.com","timestamp":{},"event":"delivered","sg_event_id":"event-{id}","sg_message_id":"m-{id}","peakpost_id":"{id}","peakpost_tenant":"acme"}}"#,
-            now_s()
+            r#"{{"email":"user-{id}@example.com","timestamp":{now},"smtp-id":"<m-{id}@ismtpd-1.example>","event":"delivered","category":["season"],"sg_event_id":"event-{id}","sg_message_id":"m-{id}","response":"250 2.0.0 OK","tls":1,"peakpost_id":"{id}","peakpost_tenant":"acme","peakpost_campaign":"friday","peakpost_lane":"marketing","peakpost_sent":"{now}"}}"#
         )
     };
     format!("[{}]", ids.map(event).collect::<Vec<_>>().join(",")).into_bytes()
@@ -316,69 +316,6 @@ fn strangers_change_nothing_and_learn_nothing() {
     assert!((repeated - 4.0).abs() < 0.1, "replays are counted: {repeated}");
     daemon.stop();
     world.finish();
-}
-
-/// Events in one request, as vendors batch them.
-const BATCH: usize = 50;
-/// What a vendor waits at most for its 2xx, 99 times of 100: in the full run, and in the small one, which has a debug build
-/// beside whatever else the machine does.
-const IN_TIME: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
-
-/// Requests of 50 events at a steady rate, signed beforehand, each posted at its time whatever became of those before.
-#[test]
-fn answers_come_in_time() {
-    judged(|| {
-        let world = World::alone("feedback-rate");
-        let signer = signer(&world);
-        let daemon = Daemon::ready(&world, "daemon", &settings(&world, &signer));
-        let (rate, seconds) = (world.size(200, 30, 20), world.size(60, 10, 5));
-        let requests: Vec<Signed> =
-            (0..rate * seconds).map(|n| signer.sendgrid(now_s(), mails(n * BATCH..(n + 1) * BATCH))).collect();
-        let (at, cpu) = (daemon.feedback(), daemon.cpu());
-        let answers = world.block_on(post_at(at, requests, Duration::from_secs(1) / u32::try_from(rate).unwrap()));
-        let cpu = daemon.cpu().saturating_sub(cpu);
-        let mut took: Vec<Duration> = answers.iter().copied().flatten().collect();
-        // A machine that stands still for a moment has more requests at a time than are allowed.
-        in_time(took.len() == answers.len(), || format!("{} requests were answered 503", answers.len() - took.len()));
-        took.sort_unstable();
-        let of = |percent: usize| took[(took.len() - 1) * percent / 100];
-        let (p50, p99, most) = (of(50), of(99), of(100));
-        println!(
-            "   {rate} requests of {BATCH} events a second for {seconds} s: 2xx p50 {p50:?}, p99 {p99:?}, most {most:?}; \
-             {:.2} cores",
-            cpu.as_secs_f64() / seconds as f64
-        );
-        let written = kafka::count(&world, &world.topics.events());
-        assert_eq!(written, (rate * seconds * BATCH) as u64, "every event once");
-        daemon.stop();
-        let (real, allowed) = (world.real, world.size(IN_TIME[0], IN_TIME[1], IN_TIME[1]));
-        world.finish();
-        if real {
-            in_time(p99 <= allowed, || format!("2xx p99 {p99:?}, at most {allowed:?}"));
-        } else {
-            World::left_out("the promise of 50 ms: no replica is waited for");
-        }
-    });
-}
-
-/// Posts one request each `every`. The time of each from when it was to be posted to its 2xx; `None`: it is to come again.
-async fn post_at(at: SocketAddr, requests: Vec<Signed>, every: Duration) -> Vec<Option<Duration>> {
-    let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
-    let (began, mut posts) = (Instant::now(), tokio::task::JoinSet::new());
-    for (n, signed) in requests.into_iter().enumerate() {
-        let due = began + every * u32::try_from(n).unwrap();
-        tokio::time::sleep_until(due.into()).await;
-        let mut request = client.post(format!("http://{at}/feedback/mail")).body(signed.body);
-        for (name, value) in signed.headers {
-            request = request.header(name, value);
-        }
-        posts.spawn(async move {
-            let status = request.send().await.unwrap().status();
-            assert!(status == 204 || status == 503, "request {n}: {status}");
-            (status == 204).then(|| due.elapsed())
-        });
-    }
-    posts.join_all().await
 }
 
 /// The accounts stand where their vendors' numbers say.

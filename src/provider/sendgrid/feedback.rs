@@ -12,6 +12,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use serde_json::value::RawValue;
 
 use crate::event::{Happened, Heard};
 use crate::job::{Channel, Wall};
@@ -76,9 +77,8 @@ impl Feedback {
 }
 
 fn events(body: &[u8]) -> Result<Vec<Heard>, Turned> {
-    let text = String::from_utf8_lossy(body);
-    let list = json::elements(&text, MAX_EVENTS).ok_or(Turned::Malformed("no JSON list of at most 10,000 events"))?;
-    Ok(list.into_iter().filter_map(|one| event(&json::pick(one, &MEMBERS)?.each_ref().map(|text| &**text))).collect())
+    let read = |one: &RawValue| event(&json::pick(one, &MEMBERS)?.each_ref().map(|text| &**text));
+    json::each(body, MAX_EVENTS, read).ok_or(Turned::Malformed("no JSON list of at most 10,000 events"))
 }
 
 fn event(members: &[&str; 14]) -> Option<Heard> {

@@ -21,6 +21,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
+use serde_json::value::RawValue;
 
 use crate::event::{Happened, Heard};
 use crate::job::{Channel, Wall};
@@ -82,9 +83,8 @@ impl Feedback {
 }
 
 fn events(body: &[u8]) -> Result<Vec<Heard>, Turned> {
-    let text = String::from_utf8_lossy(body);
-    let list = json::elements(&text, MAX_EVENTS).ok_or(Turned::Malformed("no JSON list of at most 10,000 events"))?;
-    Ok(list.into_iter().filter_map(|one| event(&json::pick(one, &MEMBERS)?.each_ref().map(|text| &**text))).collect())
+    let read = |one: &RawValue| event(&json::pick(one, &MEMBERS)?.each_ref().map(|text| &**text));
+    json::each(body, MAX_EVENTS, read).ok_or(Turned::Malformed("no JSON list of at most 10,000 events"))
 }
 
 fn event(members: &[&str; 13]) -> Option<Heard> {
