@@ -62,9 +62,9 @@ fn describe(config: &Config) -> String {
     let ids = homes * intake.duplicate_window * 2 * 100;
     let later = intake.topics.layout().later().count() * homes * 64;
     line(format!(
-        "memory: {} MiB of records in all ({} KiB per lane and home when this instance owns all {homes}, a quarter for \
-         tiers and holds), as jobs some three times that; {} MiB fetched ahead; at most {} MiB for {} ids per home and \
-         256 MiB for outcomes on their way",
+        "memory: {} MiB of jobs in all, with what is kept beside their records ({} KiB per lane and home when this \
+         instance owns all {homes}, a quarter for tiers and holds); {} MiB fetched ahead; at most {} MiB for {} ids per \
+         home and 256 MiB for outcomes on their way",
         intake.memory_bytes >> 20,
         (intake.memory_bytes / 4 * 3 / sources.max(1)) >> 10,
         (intake.memory_bytes >> 22) + (later >> 10),

@@ -64,7 +64,7 @@ pub struct Config {
     pub duplicate_window: usize,
     /// Whether the broker can delete records (the embedded one cannot).
     pub trims: bool,
-    /// Most bytes of records in memory, over all homes.
+    /// Most bytes of jobs in memory, over all homes: their records and what is kept beside them.
     pub memory_bytes: usize,
 }
 
