@@ -18,6 +18,7 @@ use crate::support::checker::watch::Watch;
 use crate::support::checker::{Blow, Weather, judge};
 use crate::support::config::Settings;
 use crate::support::daemon::Daemon;
+use crate::support::timed::{in_time, judged};
 use crate::support::{PATIENCE, World, kafka, reckoning, until};
 
 /// A real Kafka of this test's own: what is stopped must be nobody else's.
@@ -160,6 +161,10 @@ const TROUBLES: [&[&str]; 8] = [
 #[test]
 fn a_broker_that_errs_loses_and_repeats_nothing() {
     let _turn = plan::turn();
+    judged(errs);
+}
+
+fn errs() {
     let mut world = World::cluster("errs");
     let (rounds, jobs) = full_or((4, 18_000), (1, 5_000));
     plan::slow_vendors(&world, 40.0);
@@ -189,7 +194,10 @@ fn a_broker_that_errs_loses_and_repeats_nothing() {
     reckoning::wait_for_commits(&world, &watch, jobs as u64, &mut daemon);
     let failed = daemon.metric("peakpost_commits_total", &["result=\"failed\""]);
     let again = daemon.metric("peakpost_settle_retries_total", &[]);
-    daemon.stop();
+    let (_, log) = daemon.stop();
+    // Whoever is taken for dead may repeat what was at providers then (README), and says so: on a machine that gives it no
+    // time to answer in ten seconds this is no longer about errors.
+    in_time(!log.contains("homes lost"), || "the group gave the daemon's homes away".to_owned());
     let (dump, seen) = reckoning::close(&world, watch);
     let history = History { expected, dump, seen };
     let figures = judge(&history, &Weather::default());
