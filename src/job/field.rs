@@ -93,16 +93,21 @@ pub fn token(s: &str, max: usize) -> Result<(), Fault> {
 /// The bare address of a mailbox: what stands between `<` and `>`, or the whole.
 #[must_use]
 pub fn address(mailbox: &str) -> &str {
-    let Some(named) = mailbox.strip_suffix('>') else { return mailbox };
-    named.rfind('<').map_or(mailbox, |open| &named[open + 1..])
+    split(mailbox).map_or(mailbox, |(_, address)| address)
 }
 
 /// The display name of a mailbox, if it has one, without its quotes.
 #[must_use]
 pub fn display_name(mailbox: &str) -> Option<&str> {
-    let named = mailbox.strip_suffix('>')?;
-    let name = named[..named.rfind('<')?].trim().trim_matches('"');
+    let name = split(mailbox)?.0.trim().trim_matches('"');
     (!name.is_empty()).then_some(name)
+}
+
+/// Name and address of a mailbox that ends in `>`.
+fn split(mailbox: &str) -> Option<(&str, &str)> {
+    let named = mailbox.strip_suffix('>')?;
+    let open = named.bytes().rposition(|b| b == b'<')?;
+    Some((&named[..open], &named[open + 1..]))
 }
 
 /// `local@domain` or `Name <local@domain>`. The local part is an RFC 5322 dot-atom of at most 64 bytes; quoted
@@ -117,15 +122,29 @@ pub fn mailbox(s: &str) -> Result<(), Fault> {
         return fault(Reason::BadMailbox, "the display name holds `<`, `>`, `\"` or `\\`");
     }
     let addr = address(s);
-    let Some((local, domain)) = addr.rsplit_once('@') else {
+    let Some(at) = addr.bytes().rposition(|b| b == b'@') else {
         return fault(Reason::BadMailbox, "no `@`");
     };
-    let dots_apart = !local.is_empty() && !local.starts_with('.') && !local.ends_with('.') && !local.contains("..");
-    let dot_atom = dots_apart && local.bytes().all(|b| b == b'.' || ATEXT[usize::from(b)]);
-    if !dot_atom || local.len() > 64 {
+    let (local, domain) = (&addr[..at], &addr[at + 1..]);
+    if local.len() > 64 || !is_dot_atom(local) {
         return fault(Reason::BadMailbox, "the part before `@` is not a dot-atom of at most 64 bytes");
     }
-    host_name(domain).or_else(|detail| fault(Reason::BadMailbox, detail))
+    match is_host_name(domain) {
+        true => Ok(()),
+        false => fault(Reason::BadMailbox, "the domain is not a full host name; hint: write an IDN in its `xn--` form"),
+    }
+}
+
+/// Atoms with single dots between them (RFC 5322 section 3.2.3).
+fn is_dot_atom(s: &str) -> bool {
+    let mut last = b'.';
+    for b in s.bytes() {
+        if !ATEXT[usize::from(b)] && (b != b'.' || last == b'.') {
+            return false;
+        }
+        last = b;
+    }
+    last != b'.'
 }
 
 /// Which bytes an atom is made of (RFC 5322 section 3.2.3).
@@ -143,17 +162,20 @@ const ATEXT: [bool; 256] = {
     table
 };
 
-fn host_name(domain: &str) -> Result<(), &'static str> {
-    let ok = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    match domain.len() <= 253 && domain.contains('.') && domain.split('.').all(ok) {
-        true => Ok(()),
-        false => Err("the domain is not a full host name; hint: write an IDN in its `xn--` form"),
+/// Two labels or more, each of 1 to 63 letters, digits and hyphens, without a hyphen at its edges; at most 253 bytes.
+fn is_host_name(domain: &str) -> bool {
+    let (mut last, mut label, mut dots) = (b'.', 0, 0);
+    for b in domain.bytes() {
+        match b {
+            b'.' if last == b'.' || last == b'-' => return false,
+            b'.' => (label, dots) = (0, dots + 1),
+            b'-' if last == b'.' => return false,
+            b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' if label < 63 => label += 1,
+            _ => return false,
+        }
+        last = b;
     }
+    dots > 0 && last != b'.' && last != b'-' && domain.len() <= 253
 }
 
 /// E.164: `+`, a first digit 1–9, 7 to 15 digits in all (ITU-T E.164 caps at 15).
@@ -216,17 +238,21 @@ pub fn http_url(s: &str) -> Result<(), Fault> {
 /// What stands behind a scheme and needs no parser to be seen to be good: a host name in small letters whose last label
 /// is no number, then nothing or a path of printable ASCII. The parser says yes to all of these.
 fn is_plain_rest(rest: &str) -> bool {
-    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let letters = |label: &str| {
-        !label.is_empty()
-            && !label.starts_with("xn--")
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    let named = host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_lowercase()));
-    named
-        && host.len() <= 253
-        && host.split('.').all(letters)
-        && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+    let (host, path) = rest.split_at(rest.bytes().position(|b| b == b'/').unwrap_or(rest.len()));
+    // Where the last label begins.
+    let (mut label, mut all_named) = (0, host.len() <= 253 && !host.starts_with("xn--"));
+    for (at, b) in host.bytes().enumerate() {
+        match b {
+            b'.' => {
+                all_named &= at > label && !host[at + 1..].starts_with("xn--");
+                label = at + 1;
+            }
+            _ => all_named &= b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-',
+        }
+    }
+    all_named
+        && host.as_bytes().get(label).is_some_and(u8::is_ascii_lowercase)
+        && path.bytes().fold(true, |plain, b| plain & matches!(b, b'!'..=b'[' | b']'..=b'~'))
 }
 
 fn starts_with_ignoring_case(s: &str, prefix: &str) -> bool {
@@ -239,7 +265,8 @@ fn starts_with_ignoring_case(s: &str, prefix: &str) -> bool {
 /// The first fault of the value.
 pub fn https_url(s: &str) -> Result<(), Fault> {
     http_url(s)?;
-    match s.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) && !s.contains(['<', '>', ' ', ','])
+    match s.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+        && s.bytes().fold(true, |free, b| free & !matches!(b, b'<' | b'>' | b' ' | b','))
     {
         true => Ok(()),
         false => fault(Reason::BadUrl, "must be https, without commas or angle brackets"),

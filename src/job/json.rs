@@ -58,18 +58,19 @@ impl Json<'_> {
 }
 
 /// How many bytes at the beginning of a text need no escape: all but quotes, backslashes and what is below the space.
-fn plain(text: &[u8]) -> usize {
-    let Some(last) = text.len().checked_sub(8) else {
-        return text.iter().position(|&b| b < b' ' || b == b'"' || b == b'\\').unwrap_or(text.len());
-    };
-    // Eight at a time; the last eight may begin within those before them, which are known to be plain.
-    for at in (0..last).step_by(8).chain([last]) {
-        let odd = text[at..].first_chunk().map_or(0, |eight| odd(u64::from_le_bytes(*eight)));
+#[inline]
+pub(super) fn plain(text: &[u8]) -> usize {
+    let mut rest = text;
+    // Eight at a time.
+    while let Some((eight, after)) = rest.split_first_chunk() {
+        let odd = odd(u64::from_le_bytes(*eight));
         if odd != 0 {
-            return at + odd.trailing_zeros() as usize / 8;
+            return text.len() - rest.len() + odd.trailing_zeros() as usize / 8;
         }
+        rest = after;
     }
-    text.len()
+    let odd = rest.iter().position(|&b| b < b' ' || b == b'"' || b == b'\\');
+    text.len() - rest.len() + odd.unwrap_or(rest.len())
 }
 
 /// Eight bytes of a text: the lowest bit that is set is the top one of the first byte that needs an escape. The bits

@@ -4,18 +4,16 @@
 //! that upstream can act on. Reading never panics and never allocates more than the record is long.
 //! Must not know: policy (who may be written to), vendors.
 
-use std::borrow::Cow;
-use std::cell::RefCell;
-use std::fmt;
+use std::collections::HashMap;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::Channel;
 use super::field;
 use super::headers;
 use super::invalid::{Invalid, Reason};
-use super::spec::{Consent, Content, Spec, Text, Unsubscribe};
-use super::{Channel, Wall};
+use super::member::{Member, Names, read, well_formed};
+use super::spec::{Consent, Content, Spec, Unsubscribe};
 
 /// The largest record that is read as a job.
 pub const MAX_JOB_BYTES: usize = 256 * 1024;
@@ -33,14 +31,21 @@ pub fn parse(bytes: &[u8]) -> Result<Spec<'_>, Invalid> {
     }
     // Looked at once here, so that nobody below has to.
     let text = std::str::from_utf8(bytes).map_err(|e| Invalid::new(Reason::NotJson, "", e.to_string()))?;
-    check(&read(text, "", TOP)?)
+    // What is no JSON is called that, whatever else is wrong with it; nobody above has read all of it.
+    job(text).map_err(|fault| no_object(text).unwrap_or(fault))
 }
 
-/// The names of one object's members, in the order of the slots they fill.
-pub type Names = &'static [&'static str];
+/// What is wrong with a text that is not one JSON object.
+fn no_object(text: &str) -> Option<Invalid> {
+    let error = serde_json::from_str::<HashMap<String, &RawValue>>(text).err()?;
+    Some(match error.is_data() {
+        true => Invalid::new(Reason::NotAnObject, "", "the record is not one JSON object"),
+        false => Invalid::new(Reason::NotJson, "", error.to_string()),
+    })
+}
 
 /// The contract's top-level fields.
-pub const TOP: Names = &[
+pub const TOP: Names<14> = [
     "id",
     "tenant",
     "campaign",
@@ -58,265 +63,126 @@ pub const TOP: Names = &[
 ];
 
 /// The members of an email's `content`: rendered, or a vendor's template.
-pub const MAIL: Names = &["subject", "text", "html", "template_id", "data"];
+pub const MAIL: Names<5> = ["subject", "text", "html", "template_id", "data"];
 
 /// The members of a text message's `content`.
-pub const SMS: Names = &["body"];
+pub const SMS: Names<1> = ["body"];
 
 /// The members of a push notification's `content`.
-pub const PUSH: Names = &["title", "body", "data"];
+pub const PUSH: Names<3> = ["title", "body", "data"];
 
 /// The members of `unsubscribe`.
-pub const UNSUBSCRIBE: Names = &["url", "group"];
+pub const UNSUBSCRIBE: Names<2> = ["url", "group"];
 
 /// The members of `consent`.
-pub const CONSENT: Names = &["at", "source"];
+pub const CONSENT: Names<2> = ["at", "source"];
 
-/// An object's members, each still raw JSON, by slot.
-struct Members<'a> {
-    parent: &'static str,
-    names: Names,
-    slots: [Option<&'a RawValue>; 14],
-}
-
-/// Reads one JSON object with exactly known members. `null` counts as absent.
-fn read<'a>(text: &'a str, parent: &'static str, names: Names) -> Result<Members<'a>, Invalid> {
-    let fault = RefCell::new(None);
-    let mut de = serde_json::Deserializer::from_str(text);
-    let seed = MembersSeed { parent, names, fault: &fault };
-    match seed.deserialize(&mut de).and_then(|members| de.end().map(|()| members)) {
-        Ok(members) => Ok(members),
-        Err(e) => Err(fault.take().unwrap_or_else(|| match (e.is_data(), parent) {
-            (true, "") => Invalid::new(Reason::NotAnObject, "", "the record is not one JSON object"),
-            (true, parent) => Invalid::new(Reason::WrongType, parent, "must be an object"),
-            (false, parent) => Invalid::new(Reason::NotJson, parent, e.to_string()),
-        })),
-    }
-}
-
-struct MembersSeed<'f> {
-    parent: &'static str,
-    names: Names,
-    /// Where the visitor leaves a typed fault: `serde_json`'s own errors are text.
-    fault: &'f RefCell<Option<Invalid>>,
-}
-
-impl<'de> DeserializeSeed<'de> for MembersSeed<'_> {
-    type Value = Members<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
-        d.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for MembersSeed<'_> {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members { parent: self.parent, names: self.names, slots: [None; 14] };
-        let stop = |invalid: Invalid| {
-            *self.fault.borrow_mut() = Some(invalid);
-            A::Error::custom("not the contract")
-        };
-        let mut next = 0;
-        while let Some(name) = map.next_key::<Text<'de>>()? {
-            // Most are written in the order of the contract: the one after the last is looked at first.
-            let names = self.names;
-            let Some(slot) = (next..names.len()).chain(0..next).find(|slot| names[*slot] == &*name) else {
-                let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-                let known = self.names.join(", ");
-                return Err(stop(Invalid::new(
-                    Reason::UnknownField,
-                    dotted(self.parent, &shown),
-                    format!("known: {known}"),
-                )));
-            };
-            let value: &'de RawValue = map.next_value()?;
-            if members.slots[slot].is_some() {
-                let field = dotted(self.parent, self.names[slot]);
-                return Err(stop(Invalid::new(Reason::DuplicateField, field, "given twice")));
-            }
-            members.slots[slot] = Some(value);
-            next = slot + 1;
-        }
-        Ok(members)
-    }
-}
-
-/// A member's name with its object's.
-pub(super) fn dotted(parent: &str, name: &str) -> String {
-    match parent {
-        "" => name.to_owned(),
-        parent => format!("{parent}.{name}"),
-    }
-}
-
-impl<'a> Members<'a> {
-    fn field(&self, name: &str) -> String {
-        dotted(self.parent, name)
-    }
-
-    /// The raw value of a member; `None` when absent or `null`.
-    fn raw(&self, name: &str) -> Option<&'a RawValue> {
-        let slot = self.names.iter().position(|known| *known == name)?;
-        self.slots[slot].filter(|raw| raw.get() != "null")
-    }
-
-    fn required(&self, name: &str) -> Result<&'a RawValue, Invalid> {
-        self.raw(name).ok_or_else(|| Invalid::new(Reason::MissingField, self.field(name), "must be given"))
-    }
-
-    fn opt_text(
-        &self,
-        name: &str,
-        check: impl Fn(&str) -> Result<(), field::Fault>,
-    ) -> Result<Option<Text<'a>>, Invalid> {
-        let Some(raw) = self.raw(name) else { return Ok(None) };
-        let inner = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        let inner = inner.ok_or_else(|| Invalid::new(Reason::WrongType, self.field(name), "must be a string"))?;
-        let text = match inner.contains('\\') {
-            // The reader of raw values has seen that it is a string; without escapes it stands there as it is.
-            false => Text(Cow::Borrowed(inner)),
-            // The only thing a raw value leaves unread in a string.
-            true => serde_json::from_str(raw.get())
-                .map_err(|_| Invalid::new(Reason::NotJson, self.field(name), "half of a surrogate pair"))?,
-        };
-        check(&text).map_err(|(reason, detail)| Invalid::new(reason, self.field(name), detail))?;
-        Ok(Some(text))
-    }
-
-    fn text(&self, name: &str, check: impl Fn(&str) -> Result<(), field::Fault>) -> Result<Text<'a>, Invalid> {
-        self.opt_text(name, check)?.ok_or_else(|| Invalid::new(Reason::MissingField, self.field(name), "must be given"))
-    }
-
-    fn time(&self, name: &str) -> Result<Option<Wall>, Invalid> {
-        let Some(text) = self.opt_text(name, |s| field::header_safe(s, 64))? else { return Ok(None) };
-        let hint = "not an RFC 3339 time; hint: `2026-11-27T09:00:00Z`";
-        // jiff reads more forms than RFC 3339 has, so the form is judged first.
-        match text.parse::<jiff::Timestamp>().ok().filter(|_| field::is_rfc3339(&text)) {
-            Some(t) => Ok(Some(Wall(t.as_millisecond()))),
-            None => Err(Invalid::new(Reason::BadTime, self.field(name), hint)),
-        }
-    }
-
-    /// A JSON object that passes through unread.
-    fn object(&self, name: &str) -> Result<Option<&'a RawValue>, Invalid> {
-        match self.raw(name) {
-            Some(raw) if !raw.get().starts_with('{') => {
-                Err(Invalid::new(Reason::WrongType, self.field(name), "must be an object"))
-            }
-            raw => Ok(raw),
-        }
-    }
-
-    fn absent(&self, name: &str, channel: Channel) -> Result<(), Invalid> {
-        match self.raw(name) {
-            Some(_) => {
-                Err(Invalid::new(Reason::NotForChannel, self.field(name), format!("means nothing for {channel}")))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-fn check<'a>(m: &Members<'a>) -> Result<Spec<'a>, Invalid> {
-    let channel = m.text("channel", |s| {
+fn job(text: &str) -> Result<Spec<'_>, Invalid> {
+    let [
+        id,
+        tenant,
+        campaign,
+        channel,
+        to,
+        from,
+        reply_to,
+        content,
+        unsubscribe,
+        ordering_key,
+        send_at,
+        expires_at,
+        consent,
+        headers,
+    ] = read(text, "", &TOP)?;
+    let named = channel.text(|s| {
         let known = Channel::ALL.iter().any(|c| c.as_str() == s);
         known.then_some(()).ok_or_else(|| (Reason::BadChannel, "one of email, sms, push, webhook".to_owned()))
     })?;
-    let channel = Channel::ALL.into_iter().find(|c| c.as_str() == &*channel).unwrap_or(Channel::Webhook);
+    let channel = Channel::ALL.into_iter().find(|c| c.as_str() == &*named).unwrap_or(Channel::Webhook);
+    let nothing: &[Member<'_>] = match channel {
+        Channel::Email => &[],
+        Channel::Sms => &[reply_to, unsubscribe, headers],
+        Channel::Push => &[reply_to, unsubscribe, from, headers],
+        Channel::Webhook => &[reply_to, unsubscribe, from],
+    };
+    if let Some(given) = nothing.iter().find(|member| member.is_given()) {
+        return Err(given.wrong(Reason::NotForChannel, format!("means nothing for {channel}")));
+    }
     let recipient = match channel {
         Channel::Email => field::mailbox,
         Channel::Sms => field::phone,
         Channel::Push => |s: &str| field::token(s, 4096),
         Channel::Webhook => field::http_url,
     };
-    if channel != Channel::Email {
-        m.absent("reply_to", channel)?;
-        m.absent("unsubscribe", channel)?;
-    }
-    if matches!(channel, Channel::Push | Channel::Webhook) {
-        m.absent("from", channel)?;
-    }
-    if matches!(channel, Channel::Push | Channel::Sms) {
-        m.absent("headers", channel)?;
-    }
     let sender = if channel == Channel::Sms { field::sms_sender } else { field::mailbox };
     Ok(Spec {
-        id: m.text("id", |s| field::header_safe(s, 128))?,
-        tenant: m.text("tenant", |s| field::label(s, 64))?,
-        campaign: m.opt_text("campaign", |s| field::header_safe(s, 128))?,
+        id: id.text(|s| field::header_safe(s, 128))?,
+        tenant: tenant.text(|s| field::label(s, 64))?,
+        campaign: campaign.opt_text(|s| field::header_safe(s, 128))?,
         channel,
-        to: m.text("to", recipient)?,
-        from: m.opt_text("from", sender)?,
-        reply_to: m.opt_text("reply_to", field::mailbox)?,
-        content: content(m.required("content")?, channel)?,
-        written: m.required("content")?,
-        unsubscribe: m.raw("unsubscribe").map(unsubscribe).transpose()?,
-        ordering_key: m.opt_text("ordering_key", |s| field::header_safe(s, 256))?,
-        send_at: m.time("send_at")?,
-        expires_at: m.time("expires_at")?,
-        consent: m.raw("consent").map(consent).transpose()?,
-        headers: m.raw("headers").map_or(Ok(Vec::new()), headers::headers)?,
+        to: to.text(recipient)?,
+        from: from.opt_text(sender)?,
+        reply_to: reply_to.opt_text(field::mailbox)?,
+        content: said(&content, channel)?,
+        written: content.written()?,
+        unsubscribe: unsubscribe.object()?.map(way_out).transpose()?,
+        ordering_key: ordering_key.opt_text(|s| field::header_safe(s, 256))?,
+        send_at: send_at.time()?,
+        expires_at: expires_at.time()?,
+        consent: consent.object()?.map(agreement).transpose()?,
+        headers: headers::headers(&headers)?,
     })
 }
 
-fn content(raw: &RawValue, channel: Channel) -> Result<Content<'_>, Invalid> {
-    let parts = |names: Names| read(raw.get(), "content", names);
+fn said<'a>(content: &Member<'a>, channel: Channel) -> Result<Content<'a>, Invalid> {
+    let written = content.written()?;
+    let object = || content.object().map(|_| written);
     match channel {
-        Channel::Webhook => Ok(Content::Webhook(raw)),
-        Channel::Sms => Ok(Content::Sms { body: parts(SMS)?.text("body", |s| field::body(s, 1600))? }),
+        Channel::Webhook => Ok(Content::Webhook(well_formed(written)?)),
+        Channel::Sms => {
+            let [body] = read(object()?, "content", &SMS)?;
+            Ok(Content::Sms { body: body.text(|s| field::body(s, 1600))? })
+        }
         Channel::Push => {
-            let m = parts(PUSH)?;
+            let [title, body, data] = read(object()?, "content", &PUSH)?;
             Ok(Content::Push {
-                title: m.text("title", |s| field::header_safe(s, 256))?,
-                body: m.text("body", |s| field::body(s, 2048))?,
-                data: m.object("data")?,
+                title: title.text(|s| field::header_safe(s, 256))?,
+                body: body.text(|s| field::body(s, 2048))?,
+                data: data.object()?.map(well_formed).transpose()?,
             })
         }
-        Channel::Email => mail(&parts(MAIL)?),
+        Channel::Email => mail(object()?),
     }
 }
 
-fn mail<'a>(m: &Members<'a>) -> Result<Content<'a>, Invalid> {
-    if let Some(id) = m.opt_text("template_id", |s| field::token(s, 128))? {
-        if let Some(extra) = ["subject", "text", "html"].into_iter().find(|name| m.raw(name).is_some()) {
-            return Err(Invalid::new(Reason::NotForChannel, m.field(extra), "a template has its own"));
-        }
-        return Ok(Content::Template { id, data: m.object("data")? });
+fn mail(json: &str) -> Result<Content<'_>, Invalid> {
+    let [subject, text, html, template_id, data] = read(json, "content", &MAIL)?;
+    if let Some(id) = template_id.opt_text(|s| field::token(s, 128))? {
+        return match [subject, text, html].into_iter().find(Member::is_given) {
+            Some(extra) => Err(extra.wrong(Reason::NotForChannel, "a template has its own")),
+            None => Ok(Content::Template { id, data: data.object()?.map(well_formed).transpose()? }),
+        };
     }
-    if m.raw("data").is_some() {
-        return Err(Invalid::new(Reason::NotForChannel, m.field("data"), "fills a template; give `template_id`"));
+    if data.is_given() {
+        return Err(data.wrong(Reason::NotForChannel, "fills a template; give `template_id`"));
     }
-    let subject = m.text("subject", |s| field::header_safe(s, 998))?;
-    let text = m.opt_text("text", |s| field::body(s, MAX_JOB_BYTES))?;
-    let html = m.opt_text("html", |s| field::body(s, MAX_JOB_BYTES))?;
-    match (&text, &html) {
-        (None, None) => Err(Invalid::new(Reason::MissingField, m.field("text"), "give `text`, `html` or both")),
-        _ => Ok(Content::Mail { subject, text, html }),
+    let mail = Content::Mail {
+        subject: subject.text(|s| field::header_safe(s, 998))?,
+        text: text.opt_text(|s| field::body(s, MAX_JOB_BYTES))?,
+        html: html.opt_text(|s| field::body(s, MAX_JOB_BYTES))?,
+    };
+    match text.is_given() || html.is_given() {
+        true => Ok(mail),
+        false => Err(text.wrong(Reason::MissingField, "give `text`, `html` or both")),
     }
 }
 
-fn unsubscribe(raw: &RawValue) -> Result<Unsubscribe<'_>, Invalid> {
-    let m = read(raw.get(), "unsubscribe", UNSUBSCRIBE)?;
-    let group = m.raw("group").map(|raw| {
-        let detail = "must be a positive whole number";
-        raw.get()
-            .parse::<u32>()
-            .ok()
-            .filter(|n| *n > 0)
-            .ok_or_else(|| Invalid::new(Reason::WrongType, m.field("group"), detail))
-    });
-    Ok(Unsubscribe { url: m.text("url", field::https_url)?, group: group.transpose()? })
+fn way_out(json: &str) -> Result<Unsubscribe<'_>, Invalid> {
+    let [url, group] = read(json, "unsubscribe", &UNSUBSCRIBE)?;
+    Ok(Unsubscribe { url: url.text(field::https_url)?, group: group.number()? })
 }
 
-fn consent(raw: &RawValue) -> Result<Consent<'_>, Invalid> {
-    let m = read(raw.get(), "consent", CONSENT)?;
-    m.required("at")?;
-    let at = m.time("at")?.ok_or_else(|| Invalid::new(Reason::MissingField, m.field("at"), "must be given"))?;
-    Ok(Consent { at, source: m.text("source", |s| field::header_safe(s, 256))? })
+fn agreement(json: &str) -> Result<Consent<'_>, Invalid> {
+    let [at, source] = read(json, "consent", &CONSENT)?;
+    Ok(Consent { at: at.time()?.ok_or_else(|| at.missing())?, source: source.text(|s| field::header_safe(s, 256))? })
 }

@@ -7,9 +7,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
-use serde_json::value::RawValue;
-
 use super::{Channel, Wall};
 
 /// A JSON string: borrowed from the record unless it held escapes.
@@ -27,30 +24,6 @@ impl Deref for Text<'_> {
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
-    }
-}
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = Text<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E: Error>(self, s: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(s)))
-            }
-
-            fn visit_str<E: Error>(self, s: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(s.to_owned())))
-            }
-        }
-
-        d.deserialize_str(TextVisitor)
     }
 }
 
@@ -73,8 +46,8 @@ pub struct Spec<'a> {
     pub reply_to: Option<Text<'a>>,
     /// What is said.
     pub content: Content<'a>,
-    /// The same as upstream wrote it.
-    pub written: &'a RawValue,
+    /// The same as upstream wrote it: JSON.
+    pub written: &'a str,
     /// How the recipient leaves (email only).
     pub unsubscribe: Option<Unsubscribe<'a>>,
     /// Jobs with the same key share a shard.
@@ -106,7 +79,7 @@ pub enum Content<'a> {
         /// The vendor's template id.
         id: Text<'a>,
         /// What fills it: a JSON object.
-        data: Option<&'a RawValue>,
+        data: Option<&'a str>,
     },
     /// A text message.
     Sms {
@@ -120,10 +93,10 @@ pub enum Content<'a> {
         /// The text below it.
         body: Text<'a>,
         /// What the app receives: a JSON object.
-        data: Option<&'a RawValue>,
+        data: Option<&'a str>,
     },
     /// Any JSON, delivered as it is.
-    Webhook(&'a RawValue),
+    Webhook(&'a str),
 }
 
 /// How a recipient leaves a list (rendered as RFC 8058 one-click headers).

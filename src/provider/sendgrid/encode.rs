@@ -164,7 +164,7 @@ fn personalization(json: &mut Json<'_>, spec: &Spec<'_>, echoes: &echo::Batch) {
     mailbox(json.raw(r#"{"to":["#), &spec.to);
     json.raw("]");
     if let Content::Template { data: Some(data), .. } = &spec.content {
-        json.raw(r#","dynamic_template_data":"#).raw(data.get());
+        json.raw(r#","dynamic_template_data":"#).raw(data);
     }
     if !spec.headers.is_empty() || spec.unsubscribe.is_some() {
         headers(json.raw(r#","headers":"#), spec);

@@ -70,7 +70,7 @@ impl Webhook {
         let spec = job.spec();
         let seconds = now.0.div_euclid(1000);
         let body = match (&self.gateway, &spec.content) {
-            (None, Content::Webhook(raw)) => Bytes::copy_from_slice(raw.get().as_bytes()),
+            (None, Content::Webhook(raw)) => Bytes::copy_from_slice(raw.as_bytes()),
             _ => Bytes::from(envelope(job, seconds)),
         };
         let id = message_id(job);
@@ -143,7 +143,7 @@ fn envelope(job: &Job, sent: i64) -> Vec<u8> {
     if let Some(from) = &spec.from {
         json.raw(r#","from":"#).text(from);
     }
-    json.raw(r#","content":"#).raw(spec.written.get()).raw("}");
+    json.raw(r#","content":"#).raw(spec.written).raw("}");
     body
 }
 
