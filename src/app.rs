@@ -98,7 +98,7 @@ impl Daemon {
         let console = Console::bind(config.ops).await.map_err(Failure::Misconfigured)?;
         let ops = console.addr().map_err(Failure::Broken)?;
         let listening = listen(&mut config, &keyer, &metrics, &clock).await?;
-        let (drain, fixed) = (config.intake.drain, config.fixed.clone());
+        let (drain, fixed, memory) = (config.intake.drain, config.fixed.clone(), config.memory());
         let instance = format!("{:016x}", extras.seed);
         let (followers, known) = Followers::start(&config, keyer, homes, &metrics, &clock).await?;
         let recipients = Arc::clone(&known.recipients);
@@ -148,6 +148,7 @@ impl Daemon {
         let view =
             View { status: intake.status.clone(), recipients, clock, metrics: metrics.clone(), gates: gates.clone() };
         let console = tokio::spawn(console.serve(view));
+        tracing::info!(target: "peakpost::app", %memory, "memory at most");
         tracing::info!(target: "peakpost::app", %ops, homes, shards = config.shards, instance, "running");
         Ok(Self { ops, metrics, intake, listening, followers, dispatch, settling, console, drain, gates, fixed })
     }

@@ -75,7 +75,7 @@ impl Line {
     /// Starts a settle thread; receipts come back through the receiver.
     fn settling(&self) -> (Settling, Receiver<Vec<Back>>) {
         let (topics, linger) = (self.topics.clone(), Duration::ZERO);
-        let config = settle::Config { client: self.client(), topics, linger, queue_max: 1000 };
+        let config = settle::Config { client: self.client(), topics, linger, queue_max: 1000, queue_bytes: 1 << 20 };
         let (back, came) = settle::back_channel();
         let (metrics, wake) = (Metrics::new().unwrap(), std::thread::current());
         let links = settle::Links { metrics, clock: Clock::default(), back, wake };

@@ -94,7 +94,7 @@ fn begin(cluster: &Cluster) -> (Settling, Receiver<Vec<Back>>) {
         cluster.create_topic(&topic, HOMES, 1).unwrap();
     }
     let client = vec![("bootstrap.servers".to_owned(), cluster.bootstrap_servers())];
-    let config = settle::Config { client, topics, linger: Duration::ZERO, queue_max: 1000 };
+    let config = settle::Config { client, topics, linger: Duration::ZERO, queue_max: 1000, queue_bytes: 1 << 20 };
     let (back, came) = settle::back_channel();
     let wake = std::thread::current();
     let links = settle::Links { metrics: Metrics::new().unwrap(), clock: Clock::default(), back, wake };

@@ -49,28 +49,14 @@ fn describe(config: &Config) -> String {
     let clock = Clock::default();
     let mut out = String::new();
     let intake = &config.intake;
-    let sources = usize::from(config.topics.partitions) * Lane::ALL.len();
-    let ahead = intake.window_jobs * sources;
+    let ahead = intake.window_jobs * usize::from(config.topics.partitions) * Lane::ALL.len();
     // Writing into a String cannot fail.
     let mut line = |text: String| {
         let _written = writeln!(out, "{text}");
     };
     line("configuration: ok".to_owned());
     line(format!("group: {} on {}", intake.group, intake.topics.homes()));
-    // An id that is remembered takes about 100 bytes, in the table and in the list of its age.
-    let homes = usize::from(config.topics.partitions);
-    let ids = homes * intake.duplicate_window * 2 * 100;
-    let later = intake.topics.layout().later().count() * homes * 64;
-    line(format!(
-        "memory: {} MiB of jobs in all, with what is kept beside their records ({} KiB per lane and home when this \
-         instance owns all {homes}, a quarter for tiers and holds); {} MiB fetched ahead; at most {} MiB for {} ids per \
-         home and 256 MiB for outcomes on their way",
-        intake.memory_bytes >> 20,
-        (intake.memory_bytes / 4 * 3 / sources.max(1)) >> 10,
-        (intake.memory_bytes >> 22) + (later >> 10),
-        ids >> 20,
-        intake.duplicate_window,
-    ));
+    line(format!("memory: {}", config.memory()));
     line(format!("look-ahead: {} jobs per lane and home, at most {ahead}", intake.window_jobs));
     line(format!("shards: {}; ops listener: {}", config.shards, config.ops));
     for provider in &config.providers {

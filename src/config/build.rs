@@ -68,7 +68,7 @@ pub(super) fn build(raw: Raw, fixed: Fixed) -> Result<Config, Faults> {
     c.must((1..=10_000).contains(&raw.topics.partitions), || "topics.partitions must be 1 to 10000".to_owned());
     let linger = c.duration("settle.linger", &raw.settle.linger);
     let suppressions = suppressions(&mut c, &raw, &client, &names);
-    let settle = settle::Config { client, topics: names, linger, queue_max: 500_000 };
+    let settle = settle::Config { client, topics: names, linger, queue_max: 500_000, queue_bytes: 256 << 20 };
     let ops = c.or(
         raw.ops.listen.parse().map_err(|e| format!("ops.listen = \"{}\": {e}; hint: `127.0.0.1:9464`", raw.ops.listen)),
         std::net::SocketAddr::from(([127, 0, 0, 1], 0)),

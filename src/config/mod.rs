@@ -8,6 +8,7 @@ mod build;
 mod feedback;
 mod fixed;
 mod limits;
+mod memory;
 mod provider;
 mod quantity;
 mod raw;

@@ -45,6 +45,8 @@ pub struct Config {
     pub linger: Duration,
     /// Most records in the producer's queue: at least the jobs that can be in memory.
     pub queue_max: usize,
+    /// Most bytes of them.
+    pub queue_bytes: usize,
 }
 
 impl fmt::Debug for Config {
@@ -53,6 +55,7 @@ impl fmt::Debug for Config {
             .field("topics", &self.topics)
             .field("linger", &self.linger)
             .field("queue_max", &self.queue_max)
+            .field("queue_bytes", &self.queue_bytes)
             .finish_non_exhaustive()
     }
 }

@@ -109,7 +109,7 @@ impl Producer {
             .set("linger.ms", config.linger.as_millis().to_string())
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", config.queue_max.to_string())
-            .set("queue.buffering.max.kbytes", "262144");
+            .set("queue.buffering.max.kbytes", (config.queue_bytes >> 10).to_string());
         let inner = BaseProducer::from_config_and_context(&client, Reports::default())
             .map_err(|e| format!("cannot make the outcomes producer: {e}"))?;
         Ok(Self { inner })
