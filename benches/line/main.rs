@@ -11,15 +11,19 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run ends")]
 
 mod floor;
+mod idle;
+mod preload;
 mod process;
+mod scale;
 mod world;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Parser;
 
 use process::Cost;
-use world::{Figures, World};
+use world::{Figures, Load, World};
 
 /// What a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -53,6 +57,13 @@ struct Arguments {
     /// Only this shape.
     #[arg(long)]
     shape: Option<Shape>,
+    /// Instead: what a message costs with more providers, tenants, suppressions and jobs, and the memory that takes.
+    /// Needs a real Kafka with some 6 GB of room.
+    #[arg(long)]
+    scale: bool,
+    /// Instead: how long a transactional message is underway when there is nothing else to do.
+    #[arg(long)]
+    idle: bool,
     /// The daemon's binary; by default it is built as it is released, into `target/line`.
     #[arg(long)]
     daemon: Option<PathBuf>,
@@ -71,6 +82,12 @@ fn main() {
         return floor::run(&floor);
     }
     let daemon = arguments.daemon.unwrap_or_else(process::build);
+    if arguments.scale {
+        return scale::run(arguments.jobs.unwrap_or(1_000_000), &daemon);
+    }
+    if arguments.idle {
+        return idle::run(&daemon);
+    }
     for shape in [Shape::Batch, Shape::Single] {
         if arguments.shape.is_none_or(|only| only == shape) {
             let jobs = arguments.jobs.unwrap_or(if shape == Shape::Batch { 1_000_000 } else { 200_000 });
@@ -86,7 +103,7 @@ fn measure(shape: Shape, jobs: usize, rounds: usize, daemon: &Path) {
     for round in 0..rounds {
         // Who goes first changes from round to round.
         for turn in [round % 2, (round + 1) % 2] {
-            let world = World::new(shape, jobs, daemon);
+            let world = World::new(Load::of(shape, jobs), daemon);
             let (name, runs) = if turn == 0 { ("floor", &mut floors) } else { ("daemon", &mut daemons) };
             let figures = if turn == 0 { world.floor() } else { world.daemon() };
             print(&format!("  {name:6}"), &figures);
@@ -105,7 +122,7 @@ fn measure(shape: Shape, jobs: usize, rounds: usize, daemon: &Path) {
 }
 
 fn print(name: &str, figures: &Figures) {
-    let Figures { rate, cost: Cost { cpu_us, rss_mib }, broker_us, vendor_us } = figures;
+    let Figures { rate, cost: Cost { cpu_us, rss_mib }, broker_us, vendor_us, .. } = figures;
     println!(
         "{name} {rate:9.0} messages/s  {cpu_us:6.2} CPU-us a message (broker {broker_us:.2}, vendor {vendor_us:.2})  {rss_mib:4.0} MiB"
     );
@@ -120,6 +137,7 @@ fn median(runs: &[Figures]) -> Figures {
     };
     Figures {
         rate: of(|f| f.rate),
+        first: Duration::from_secs_f64(of(|f| f.first.as_secs_f64())),
         cost: Cost { cpu_us: of(|f| f.cost.cpu_us), rss_mib: of(|f| f.cost.rss_mib) },
         broker_us: of(|f| f.broker_us),
         vendor_us: of(|f| f.vendor_us),
