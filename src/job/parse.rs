@@ -1,7 +1,7 @@
 //! Reads one record against the job contract, version 1.
 //!
 //! Why: whatever passes here is safe to hand to any vendor; whatever does not gets one reason and one field
-//! that upstream can act on. Reading never panics and never allocates more than the record is long.
+//! that upstream can act on. Reading never panics, and what it allocates is bounded by the length of the record.
 //! Must not know: policy (who may be written to), vendors.
 
 use std::collections::HashMap;

@@ -172,11 +172,8 @@ fn nobody_waits(name: &str, how: Block, slow_per_free: usize) {
     let world = World::alone(name);
     let free = world.size(if slow_per_free == 1 { 100_000 } else { 111_111 }, 2_000, 1_200);
     // What is read ahead must be less than what is enqueued, or nobody stands in anybody's way.
-    let window = world.size(
-        "[retry]\nattempts_max = 100",
-        "[intake]\nwindow_jobs = 200\n[retry]\nattempts_max = 100",
-        "[intake]\nwindow_jobs = 100\n[retry]\nattempts_max = 100",
-    );
+    let small = "[intake]\nwindow_jobs = 100\n[retry]\nattempts_max = 100";
+    let window = world.size("[retry]\nattempts_max = 100", small, small);
     let mut blocked = Blocked::new(&world, how);
     let texts =
         |skip: usize, count: usize| world.jobs(41, Mix::only(Lane::Marketing, Shape::Sms)).skip(skip).take(count);

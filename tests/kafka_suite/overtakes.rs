@@ -5,7 +5,6 @@
 //! Must not know: how suppressions are kept, when they are looked up.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use peakpost::job::{Channel, Lane};
@@ -27,6 +26,8 @@ use crate::support::timed::{in_time, judged};
 use crate::support::{PARTITIONS, PATIENCE, World, kafka};
 use crate::suppress::{Record, expecting, producer, send, stands, suppression};
 
+/// Each has an equal share of the campaign's limit, and sends in the order in which it was asked.
+const HOMES: usize = PARTITIONS as usize;
 /// The campaign's account.
 const LIMIT: &str = "400 messages/s";
 /// So many jobs are asked for and not ended: two seconds' worth wait for permits all the while.
@@ -51,14 +52,14 @@ fn overtakes() {
     let jobs: Vec<Generated> = world.jobs(93, Mix::only(Lane::Marketing, Shape::Sms)).take(count).collect();
     let audit = world.audit();
     let daemon = Daemon::ready(&world, "daemon", &Settings { sms: LIMIT, ..Settings::default() });
-    let visible = race(&world, &audit, &jobs, &daemon);
+    let visible = race(&world, &jobs, &daemon);
     daemon.stop();
     let (account, seen) = reckoning::close(&world, audit);
     let kept: HashMap<&str, &str> =
         account.counting().filter(|e| e.is_terminal()).map(|e| (&*e.key, &*e.kind)).collect();
     let expected = jobs.iter().enumerate().map(|(n, job)| {
         // Whoever did not leave gets it; who left gets it or not, by who was first.
-        let suppressed = n % 2 == 0 && kept.get(later::key(job).as_str()) == Some(&"suppressed");
+        let suppressed = leaves(n) && kept.get(later::key(job).as_str()) == Some(&"suppressed");
         expecting(job, if suppressed { Expect::Suppressed("unsubscribe") } else { Expect::Accepted })
     });
     let expected: Vec<Generated> = expected.collect();
@@ -67,63 +68,83 @@ fn overtakes() {
     world.finish();
 }
 
+/// Whether the recipient of the n-th job leaves: jobs go to the homes in turn, and every second of a home's is left.
+fn leaves(n: usize) -> bool {
+    n / HOMES % 2 == 0
+}
+
 /// The record of a job's recipient who leaves.
-fn leaves(job: &Generated) -> Record {
+fn left(job: &Generated) -> Record {
     stands(&suppression(Channel::Sms, &job.key, None, Scope::All, Cause::Unsubscribe))
 }
 
-/// Every second job, by how many jobs have ended when its recipient leaves.
-fn races(count: usize) -> BTreeSet<(i64, usize)> {
+/// Of each home the jobs whose recipients leave, by how many of its jobs have ended when they do. A home's own count,
+/// because homes do not keep step: whoever has left costs no permit, and that is chance.
+fn races(count: usize) -> [BTreeSet<(i64, usize)>; HOMES] {
     let mut dice = 0x2545_f491_4f6c_dd1d_u64;
     let mut chance = || {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (dice >> 40) as f64 / f64::from(1 << 24)
     };
-    let mut lead = || format!("{:.0}", chance() * LEAD * PACE).parse::<i64>().unwrap();
-    (0..count).step_by(2).map(|n| (i64::try_from(n).unwrap() - lead(), n)).collect()
+    let mut lead = || format!("{:.0}", chance() * LEAD * PACE / HOMES as f64).parse::<i64>().unwrap();
+    let mut races = [const { BTreeSet::new() }; HOMES];
+    for n in (0..count).filter(|n| leaves(*n)) {
+        races[n % HOMES].insert((i64::try_from(n / HOMES).unwrap() - lead(), n));
+    }
+    races
 }
 
 /// Asks for the jobs, and lets recipients leave, until all have ended. When each record was visible to a foreign reader,
 /// on the vendors' clock.
-fn race(world: &World, audit: &Watch, jobs: &[Generated], daemon: &Daemon) -> HashMap<Vec<u8>, u64> {
+fn race(world: &World, jobs: &[Generated], daemon: &Daemon) -> HashMap<Vec<u8>, u64> {
     let (producer, reader) = (producer(world), reader(world));
-    let (mut due, mut asked, mut visible) = (races(jobs.len()), 0, HashMap::new());
-    let mut moved = (0, Instant::now());
+    let (mut due, mut visible) = (races(jobs.len()), HashMap::new());
+    let (mut asked, mut ended) = ([0; HOMES], [0; HOMES]);
+    let leaving = due.iter().map(BTreeSet::len).sum();
+    let mut moved = Instant::now();
     loop {
-        let ended = usize::try_from(audit.ended.load(Ordering::Relaxed)).unwrap();
-        if ended >= jobs.len() && visible.len() >= jobs.len().div_ceil(2) {
+        let all: usize = ended.iter().sum();
+        if all >= jobs.len() && visible.len() >= leaving {
             return visible;
         }
-        if ended != moved.0 {
-            moved = (ended, Instant::now());
-        }
-        assert!(moved.1.elapsed() < PATIENCE, "stuck at {ended} of {}; {}", jobs.len(), daemon.child.last_words());
-        for job in &jobs[asked..jobs.len().min(ended + WAITING)] {
-            // In turn, not by key: all homes send as much, and of the jobs that wait most would be of the fullest.
-            let home = i32::try_from(asked % usize::from(PARTITIONS)).unwrap();
-            let record = BaseRecord::to(world.topics.jobs(job.lane)).partition(home);
-            producer.send(record.key(&job.key).payload(&job.payload)).unwrap();
-            asked += 1;
-        }
-        let later = due.split_off(&(i64::try_from(ended).unwrap() + 1, 0));
-        for (_, n) in std::mem::replace(&mut due, later) {
-            send(&producer, &world.topics.suppressions(), &leaves(&jobs[n]));
+        assert!(moved.elapsed() < PATIENCE, "stuck at {all} of {}; {}", jobs.len(), daemon.child.last_words());
+        for home in 0..HOMES {
+            while asked[home] < ended[home] + WAITING / HOMES
+                && let Some(job) = jobs.get(asked[home] * HOMES + home)
+            {
+                let record = BaseRecord::to(world.topics.jobs(job.lane)).partition(i32::try_from(home).unwrap());
+                producer.send(record.key(&job.key).payload(&job.payload)).unwrap();
+                asked[home] += 1;
+            }
+            let later = due[home].split_off(&(i64::try_from(ended[home]).unwrap() + 1, 0));
+            for (_, n) in std::mem::replace(&mut due[home], later) {
+                send(&producer, &world.topics.suppressions(), &left(&jobs[n]));
+            }
         }
         producer.poll(Duration::ZERO);
         let mut wait = Duration::from_millis(1);
         while let Some(message) = reader.poll(wait) {
-            visible.entry(message.unwrap().key().unwrap().to_vec()).or_insert_with(|| world.vendor_now());
+            let message = message.unwrap();
+            if message.topic() == world.topics.outcomes() {
+                ended[usize::try_from(message.partition()).unwrap()] += 1;
+                moved = Instant::now();
+            } else {
+                visible.entry(message.key().unwrap().to_vec()).or_insert_with(|| world.vendor_now());
+            }
             wait = Duration::ZERO;
         }
     }
 }
 
+/// Reads suppressions and outcomes.
 fn reader(world: &World) -> BaseConsumer {
     let settings = [("group.id", "foreign"), ("enable.auto.commit", "false"), ("fetch.wait.max.ms", "10")];
     let reader: BaseConsumer = kafka::client(world, &settings).create().unwrap();
     let mut list = TopicPartitionList::new();
     for partition in 0..i32::from(PARTITIONS) {
-        list.add_partition_offset(&world.topics.suppressions(), partition, Offset::Beginning).unwrap();
+        for topic in [world.topics.suppressions(), world.topics.outcomes()] {
+            list.add_partition_offset(&topic, partition, Offset::Beginning).unwrap();
+        }
     }
     reader.assign(&list).unwrap();
     reader
@@ -134,13 +155,13 @@ fn reckon(jobs: &[Generated], seen: &Seen, visible: &HashMap<Vec<u8>, u64>) {
     let arrivals: HashMap<&str, u64> = seen.messages.iter().filter(|a| a.sent).map(|a| (&*a.key, a.at)).collect();
     let ms = |from: u64, to: u64| (i64::try_from(to).unwrap() - i64::try_from(from).unwrap()) / 1_000_000;
     let (mut before, mut held, mut late, mut close) = (0, 0, Vec::new(), 0);
-    for (n, job) in jobs.iter().enumerate().step_by(2) {
-        let Some(seen_at) = visible.get(&leaves(job).0) else {
+    for (n, job) in jobs.iter().enumerate().filter(|(n, _)| leaves(*n)) {
+        let Some(seen_at) = visible.get(&left(job).0) else {
             before += 1;
             continue;
         };
-        // Its neighbour, who did not leave, tells when its turn was or would have been.
-        let turn = jobs.get(n + 1).and_then(|next| arrivals.get(later::key(next).as_str()));
+        // The next of its home, who did not leave, tells when its turn was or would have been.
+        let turn = jobs.get(n + HOMES).and_then(|next| arrivals.get(later::key(next).as_str()));
         close += usize::from(turn.is_some_and(|turn| (0..=2_000).contains(&ms(*seen_at, *turn))));
         match arrivals.get(later::key(job).as_str()) {
             None => held += 1,
@@ -148,7 +169,7 @@ fn reckon(jobs: &[Generated], seen: &Seen, visible: &HashMap<Vec<u8>, u64>) {
             Some(at) => late.push(ms(*seen_at, *at)),
         }
     }
-    let races = jobs.len().div_ceil(2);
+    let races = (0..jobs.len()).filter(|n| leaves(*n)).count();
     let sent_late = late.len();
     let (worst, most) = match sent_late {
         0 => (0, 0),
