@@ -19,6 +19,8 @@ use crate::observe::kafka;
 /// Longest wait for one answer of the broker.
 const WAIT: Duration = Duration::from_secs(10);
 
+/// Partitions asked for in one request: a controller refuses 10,000, and a hundred providers' holds are that many.
+const PARTITIONS_AT_ONCE: usize = 5_000;
 /// So often the brokers are asked whether they know a new topic, and so far apart: for half a minute.
 const LOOKS: u32 = 120;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -205,15 +207,17 @@ impl Plan {
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(WAIT)).request_timeout(Some(WAIT));
-        let results = admin.create_topics(&topics, &options).await.map_err(|e| {
-            format!("cannot create topics: {e}; hint: check `kafka.brokers`, the network and the TLS settings")
-        })?;
         let mut made = Vec::new();
-        for result in results {
-            match result {
-                Ok(name) => made.push(name),
-                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((name, code)) => return Err(format!("cannot create topic `{name}`: {code}")),
+        for topics in topics.chunks((PARTITIONS_AT_ONCE / usize::from(self.partitions.max(1))).max(1)) {
+            let results = admin.create_topics(topics, &options).await.map_err(|e| {
+                format!("cannot create topics: {e}; hint: check `kafka.brokers`, the network and the TLS settings")
+            })?;
+            for result in results {
+                match result {
+                    Ok(name) => made.push(name),
+                    Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                    Err((name, code)) => return Err(format!("cannot create topic `{name}`: {code}")),
+                }
             }
         }
         self.appear(&admin, &made).await?;
