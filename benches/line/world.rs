@@ -118,11 +118,11 @@ impl World {
             }
         };
         let provider = |n: usize| {
-            let (name, tenant) = (name(n), if self.load.providers == 1 { "*".to_owned() } else { tenant(n) });
+            let name = name(n);
+            let whose = if self.load.providers == 1 { String::new() } else { format!("tenant = \"{}\"\n", tenant(n)) };
             format!(
                 "[[providers]]\nname = \"{name}\"\n{provider}\nconcurrency = {CONCURRENCY}\nallow_hosts = [\"127.0.0.1\"]\n\
-                 [[routes]]\nchannel = \"{channel}\"\nprovider = \"{name}\"\n{}",
-                if tenant == "*" { String::new() } else { format!("tenant = \"{tenant}\"\n") }
+                 [[routes]]\nchannel = \"{channel}\"\nprovider = \"{name}\"\n{whose}"
             )
         };
         let providers: String = (0..self.load.providers).map(provider).collect();

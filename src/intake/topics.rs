@@ -19,7 +19,8 @@ use crate::observe::kafka;
 /// Longest wait for one answer of the broker.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Partitions asked for in one request: a controller refuses 10,000, and a hundred providers' holds are that many.
+/// Most partitions asked for in one request: a controller refuses more than 10,000 at once, and the holds of a hundred
+/// providers come to 9,600 where there are 48 homes.
 const PARTITIONS_AT_ONCE: usize = 5_000;
 /// So often the brokers are asked whether they know a new topic, and so far apart: for half a minute.
 const LOOKS: u32 = 120;

@@ -21,7 +21,7 @@ pub const MAX_JOB_BYTES: usize = 256 * 1024;
 /// Reads and checks one record.
 ///
 /// # Errors
-/// The first fault found, with its field.
+/// The first fault found, with its field; before all others that it is not one JSON object.
 pub fn parse(bytes: &[u8]) -> Result<Spec<'_>, Invalid> {
     if bytes.len() > MAX_JOB_BYTES {
         return Err(Invalid::new(Reason::TooLarge, "", format!("{} bytes; at most {MAX_JOB_BYTES}", bytes.len())));
