@@ -94,6 +94,9 @@ pub(super) const PAUSE: Duration = Duration::from_millis(50);
 /// How often depths and ages are shown anew, and stops that are over forgotten.
 const SHOW: Duration = Duration::from_millis(500);
 
+/// So many that are through are handed over at once, though the turn is not at its end.
+const SETTLE_AT: usize = 500;
+
 pub(super) struct Shard {
     pub(super) ctx: Context,
     pub(super) lines: Vec<Line>,
@@ -165,6 +168,10 @@ impl Shard {
                         self.detour(provider, lane, &flow, (until, by), now);
                     }
                     Event::Landed { flight, result } => self.landed(flight, &result, now),
+                }
+                // Written down while it is at hand: in a turn of many large batches the first would be cold at its end.
+                if self.done.len() >= SETTLE_AT {
+                    self.ctx.settler.settle(self.done.drain(..));
                 }
             }
             for message in came.drain(..) {
@@ -327,7 +334,7 @@ impl Shard {
     /// Hands over what this turn brought about: outcomes, receipts, words to the gates.
     async fn hand_over(&mut self) {
         self.accept_latency.iter().for_each(LocalHistogram::flush);
-        self.ctx.settler.settle(std::mem::take(&mut self.done));
+        self.ctx.settler.settle(self.done.drain(..));
         self.ctx.settler.give_back(std::mem::take(&mut self.returned));
         while let Some((provider, message)) = self.to_gates.pop_front() {
             if self.ctx.desks[provider].gate.send(message).await.is_err() {

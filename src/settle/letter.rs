@@ -106,6 +106,7 @@ fn kept(original: &Headers) -> (Vec<Header<'_>>, usize) {
 type Header<'a> = (String, Option<Cow<'a, [u8]>>);
 
 /// One record beside an outcome: what goes into the dead topic, a tier or a hold.
+#[derive(Debug)]
 pub(super) struct Letter<'a> {
     pub(super) payload: Cow<'a, [u8]>,
     headers: Vec<Header<'a>>,
@@ -113,8 +114,14 @@ pub(super) struct Letter<'a> {
 
 impl<'a> Letter<'a> {
     /// One without headers.
-    pub(super) fn plain(payload: &'a [u8]) -> Self {
-        Self { payload: Cow::Borrowed(payload), headers: Vec::new() }
+    pub(super) fn plain(payload: Cow<'a, [u8]>) -> Self {
+        Self { payload, headers: Vec::new() }
+    }
+
+    /// The same, borrowed from nobody.
+    pub(super) fn into_owned(self) -> Letter<'static> {
+        let own = |(name, value): Header<'_>| (name, value.map(|value| Cow::Owned(value.into_owned())));
+        Letter { payload: Cow::Owned(self.payload.into_owned()), headers: self.headers.into_iter().map(own).collect() }
     }
 
     /// Headers as a producer takes them.

@@ -16,6 +16,7 @@ mod producer;
 pub mod redrive;
 mod stage;
 mod tally;
+mod written;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,12 +25,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, SendError, Sender, bounded};
 
-use crate::job::receipt::End;
 use crate::job::receipt::{Abandoned, Back};
 use crate::job::topic::Topics;
 use crate::job::{Headers, Home, Incoming, Job, Lane, Malformed, Receipt, Source, Spec, Wall, Way};
 use crate::observe::{Clock, Metrics};
-use crate::outcome::{Kind, Outcome};
+use crate::outcome::Outcome;
+use written::{Batch, Names};
 
 /// Batches on their way to the settle thread. It always takes them in, so this is passing room, not a store.
 const INBOX: usize = 1024;
@@ -133,21 +134,6 @@ pub struct WriteAhead {
     pub done: tokio::sync::mpsc::Sender<u64>,
 }
 
-impl Settlement {
-    /// What its durable outcome means for its job. `deferred_at` is the offset of the record with which it goes on.
-    fn end(&self, deferred_at: i64) -> End {
-        match (self.deferral, self.outcome.kind) {
-            (Some(deferral), _) => {
-                // Another home's records are not this one's to count.
-                let here = deferral.home == self.subject.receipt().source().home;
-                End::Deferred(here.then_some((deferral.to, deferred_at)))
-            }
-            (None, Kind::Duplicate) => End::Repeat,
-            (None, _) => End::Terminal,
-        }
-    }
-}
-
 /// A job, or a record that is none.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are jobs")]
@@ -204,7 +190,7 @@ impl Subject {
 /// What is handed to the settle thread.
 #[derive(Debug)]
 enum Work {
-    Settle(Vec<Settlement>),
+    Settle(Batch),
     WriteAhead(WriteAhead),
     Tell(Telling),
 }
@@ -221,21 +207,25 @@ pub struct Telling {
 /// Where the rooms before this one hand over what is through.
 #[derive(Clone, Debug)]
 pub struct Settler {
+    names: Arc<Names>,
     to_thread: Sender<Work>,
     back: Sender<Vec<Back>>,
     wake: std::thread::Thread,
 }
 
 impl Settler {
-    /// Hands over a batch.
-    pub fn settle(&self, batch: Vec<Settlement>) {
-        if batch.is_empty() {
+    /// Hands over a batch. It is written down here, by whoever has just looked at its jobs: the thread that produces it
+    /// would find each of them cold. Then only the words and the receipts are kept.
+    pub fn settle(&self, batch: impl IntoIterator<Item = Settlement, IntoIter: ExactSizeIterator>) {
+        let batch = batch.into_iter();
+        if batch.len() == 0 {
             return;
         }
         // The thread ends only after every sender is gone, so this cannot fail while the daemon lives.
-        if let Err(SendError(Work::Settle(lost))) = self.to_thread.send(Work::Settle(batch)) {
+        if let Err(SendError(Work::Settle(lost))) = self.to_thread.send(Work::Settle(Batch::write(batch, &self.names)))
+        {
             let why = crate::job::receipt::Why::Shutdown;
-            self.give_back(lost.into_iter().map(|s| s.subject.into_receipt().abandon(why)).collect());
+            self.give_back(lost.settlements.into_iter().map(|s| s.receipt.abandon(why)).collect());
         }
     }
 
@@ -300,9 +290,10 @@ pub struct Links {
 /// When the producer cannot be made.
 pub fn start(config: &Config, links: Links) -> Result<Settling, String> {
     let (to_thread, inbox) = bounded(INBOX);
-    let settler = Settler { to_thread, back: links.back.clone(), wake: links.wake.clone() };
+    let names = Arc::new(Names::new(&config.topics));
+    let settler = Settler { names: Arc::clone(&names), to_thread, back: links.back.clone(), wake: links.wake.clone() };
     let producer = producer::Producer::new(config)?;
-    let stage = stage::Stage::new(config.topics.clone(), producer, links);
+    let stage = stage::Stage::new(names, producer, links);
     let thread = std::thread::Builder::new()
         .name("settle".to_owned())
         .spawn(move || stage.run(&inbox))

@@ -1,24 +1,22 @@
 //! The settle thread: takes settlements in, produces their records, gives receipts back when acknowledged.
 //!
 //! Why: one owner for everything that is on its way to durable, so that no two threads can disagree about it.
-//! Must not know: how records look (`letter`) or travel (`producer`).
+//! Must not know: how records look (`letter`, `written`) or travel (`producer`).
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use slab::Slab;
 
-use super::letter;
 use super::producer::{Delivered, Failure, Producer, Record};
 use super::tally::Tally;
-use super::{Deferral, Links, Settlement, Subject, Telling, Work, WriteAhead};
-use crate::job::Home;
+use super::written::{Batch, First, Names, To, Written, range};
+use super::{Links, Telling, Work, WriteAhead};
 use crate::job::receipt::{Back, Why};
-use crate::job::topic::Topics;
+use crate::job::{Home, Receipt};
 use crate::observe::failpoint::failpoint;
-use crate::outcome::Kind;
 
 /// How long the thread sleeps for new work while records are out: the resolution of settle latency.
 const TICK: Duration = Duration::from_millis(1);
@@ -27,26 +25,13 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How long a record waits before it is produced again.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Which of its records a settlement needs next, after what is told of its recipient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Needs {
-    /// Its dead letter.
-    Dead,
-    /// The record with which it goes on.
-    Deferral,
-    /// The mark beside what its vendor may tell of it.
-    Mark,
-    /// Its outcome.
-    Outcome,
-}
-
 /// What is on its way to durable.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are settlements")]
 enum Entry {
     Settlement {
-        settlement: Settlement,
-        needs: Needs,
+        settlement: Written,
+        /// The words of its batch.
+        words: Arc<Vec<u8>>,
         /// The offset of the record before the outcome, or -1.
         before: i64,
     },
@@ -61,23 +46,22 @@ impl Entry {
         matches!(self, Self::Settlement { .. })
     }
 
-    /// What is told of its recipient is dealt with. `false`: there was nothing to tell.
-    fn has_told(&mut self) -> bool {
+    /// The record before the outcome that is on its way, if there is one. It is dealt with.
+    fn first(&mut self) -> Option<To> {
         match self {
-            Self::Settlement { settlement, .. } => settlement.suppression.take().is_some(),
-            Self::WriteAhead(_) | Self::Order(_) => false,
+            Self::Settlement { settlement, .. } => settlement.first.pop().map(|first| first.to),
+            Self::WriteAhead(_) | Self::Order(_) => None,
         }
+    }
+
+    /// Whether what is told of its recipient is on its way.
+    fn tells(&self) -> bool {
+        matches!(self, Self::Settlement { settlement, .. } if settlement.first.last().is_some_and(|f| f.to == To::Suppressions))
     }
 }
 
 pub(super) struct Stage {
-    topics: Topics,
-    outcomes: String,
-    dead: String,
-    usage: String,
-    control: String,
-    suppressions: String,
-    events: String,
+    names: Arc<Names>,
     producer: Producer,
     links: Links,
     told: Tally,
@@ -94,19 +78,12 @@ pub(super) struct Stage {
     /// Topics that refused for good what others were to be told.
     unheard: BTreeSet<String>,
     outbox: Vec<Back>,
-    buffer: Vec<u8>,
 }
 
 impl Stage {
-    pub(super) fn new(topics: Topics, producer: Producer, links: Links) -> Self {
+    pub(super) fn new(names: Arc<Names>, producer: Producer, links: Links) -> Self {
         Self {
-            outcomes: topics.outcomes(),
-            dead: topics.dead(),
-            usage: topics.usage(),
-            control: topics.control(),
-            suppressions: topics.suppressions(),
-            events: topics.events(),
-            topics,
+            names,
             producer,
             told: Tally::new(&links.metrics),
             links,
@@ -118,7 +95,6 @@ impl Stage {
             unspendable: BTreeSet::new(),
             unheard: BTreeSet::new(),
             outbox: Vec::new(),
-            buffer: Vec::new(),
         }
     }
 
@@ -165,15 +141,10 @@ impl Stage {
 
     fn accept(&mut self, work: Work) {
         match work {
-            Work::Settle(batch) => {
-                for settlement in batch {
-                    let needs = match settlement.outcome.kind {
-                        Kind::Dead => Needs::Dead,
-                        Kind::Deferred => Needs::Deferral,
-                        _ if settlement.told_under.is_some() => Needs::Mark,
-                        _ => Needs::Outcome,
-                    };
-                    self.backlog.push_back(self.entries.insert(Entry::Settlement { settlement, needs, before: -1 }));
+            Work::Settle(Batch { settlements, words }) => {
+                for settlement in settlements {
+                    let entry = Entry::Settlement { settlement, words: Arc::clone(&words), before: -1 };
+                    self.backlog.push_back(self.entries.insert(entry));
                 }
             }
             Work::WriteAhead(ahead) => self.accept_beside(Entry::WriteAhead(ahead)),
@@ -211,45 +182,27 @@ impl Stage {
         }
     }
 
-    fn produce_one(&mut self, slot: usize) -> Result<bool, Failure> {
-        let tell = |topic: &str, Telling { key, value }: &Telling| {
-            self.producer.send(&Record { topic, partition: None, key, payload: value, headers: vec![], slot })
-        };
-        let (settlement, needs) = match &self.entries[slot] {
-            Entry::Settlement { settlement, needs, .. } => match &settlement.suppression {
-                Some(suppression) => return tell(&self.suppressions, suppression),
-                None => (settlement, *needs),
-            },
+    fn produce_one(&self, slot: usize) -> Result<bool, Failure> {
+        let (settlement, words) = match &self.entries[slot] {
+            Entry::Settlement { settlement, words, .. } => (settlement, words),
             Entry::WriteAhead(WriteAhead { home, key, value, .. }) => {
-                let (topic, partition) = (&*self.usage, Some(i32::from(*home)));
+                let (topic, partition) = (&*self.names.usage, Some(i32::from(*home)));
                 return self.producer.send(&Record { topic, partition, key, payload: value, headers: vec![], slot });
             }
-            Entry::Order(order) => return tell(&self.control, order),
+            Entry::Order(Telling { key, value }) => {
+                let topic = &*self.names.control;
+                let record = Record { topic, partition: None, key, payload: value, headers: vec![], slot };
+                return self.producer.send(&record);
+            }
         };
         failpoint!("before_outcome");
-        let own = Some(i32::from(settlement.subject.receipt().source().home));
-        let key = match &settlement.subject {
-            Subject::Job(job) => Cow::Borrowed(&*job.spec().id),
-            Subject::Malformed(m) => letter::own_names(&m.incoming.bytes).0.unwrap_or_default(),
-        };
-        let (topic, partition, key, letter) = match (needs, &settlement.subject, settlement.deferral) {
-            (Needs::Dead, ..) => (&*self.dead, own, &*key, letter::dead(settlement, &self.topics)),
-            (Needs::Deferral, Subject::Job(job), Some(Deferral { to, due, home })) => {
-                let partition = Some(i32::from(home));
-                (self.topics.source(to), partition, &*key, letter::deferred(job, due, &self.topics))
-            }
-            _ => {
-                self.buffer.clear();
-                letter::outcome(settlement, &self.topics, &mut self.buffer);
-                let letter = letter::Letter::plain(&self.buffer);
-                match (needs, &settlement.told_under) {
-                    (Needs::Mark, Some(told_under)) => (&*self.events, None, &**told_under, letter),
-                    _ => (&*self.outcomes, own, &*key, letter),
-                }
-            }
-        };
-        let (key, headers) = (key.as_bytes(), letter.headers());
-        self.producer.send(&Record { topic, partition, key, payload: &letter.payload, headers, slot })
+        if let Some(First { to, partition, key, letter }) = settlement.first.last() {
+            let (topic, partition, headers) = (self.names.of(*to), *partition, letter.headers());
+            return self.producer.send(&Record { topic, partition, key, payload: &letter.payload, headers, slot });
+        }
+        let (topic, partition) = (&*self.names.outcomes, Some(i32::from(settlement.receipt.source().home)));
+        let (key, payload) = (&words[range(&settlement.key)], &words[range(&settlement.record)]);
+        self.producer.send(&Record { topic, partition, key, payload, headers: vec![], slot })
     }
 
     fn delivered(&mut self, report: Delivered, now: Instant) {
@@ -258,15 +211,13 @@ impl Stage {
             Ok(offset) => offset,
             Err(failure) => return self.failed(slot, failure),
         };
-        if self.entries[slot].has_told() {
-            self.backlog.push_back(slot);
-            return;
-        }
-        if let Entry::Settlement { needs: needs @ (Needs::Dead | Needs::Deferral | Needs::Mark), before, .. } =
-            &mut self.entries[slot]
-        {
-            failpoint!("between_deferral");
-            (*needs, *before) = (Needs::Outcome, offset);
+        if let Some(to) = self.entries[slot].first() {
+            if to != To::Suppressions {
+                failpoint!("between_deferral");
+            }
+            if let Entry::Settlement { before, .. } = &mut self.entries[slot] {
+                *before = offset;
+            }
             self.backlog.push_back(slot);
             return;
         }
@@ -275,7 +226,7 @@ impl Stage {
                 failpoint!("after_outcome");
                 self.told.count(&settlement, now);
                 let end = settlement.end(before);
-                self.outbox.push(Back::Settled(settlement.subject.into_receipt().settle(offset, end)));
+                self.outbox.push(Back::Settled(settlement.receipt.settle(offset, end)));
             }
             Entry::Order(_) => {}
             Entry::WriteAhead(ahead) => {
@@ -297,19 +248,20 @@ impl Stage {
     }
 
     fn refused(&mut self, slot: usize, error: String) {
-        if self.entries[slot].has_told() {
+        if self.entries[slot].tells() {
+            self.entries[slot].first();
             // The vendor knows who is gone, and says so each time: nobody stops for that.
             self.backlog.push_back(slot);
-            return Self::not_told(&mut self.unheard, &self.suppressions, &error);
+            return Self::not_told(&mut self.unheard, &self.names.suppressions, &error);
         }
         match self.remove(slot) {
-            Entry::Settlement { settlement, .. } => self.stop_home(settlement, error),
-            Entry::Order(_) => Self::not_told(&mut self.unheard, &self.control, &error),
+            Entry::Settlement { settlement, .. } => self.stop_home(settlement.receipt, error),
+            Entry::Order(_) => Self::not_told(&mut self.unheard, &self.names.control, &error),
             Entry::WriteAhead(WriteAhead { home, .. }) => {
                 if self.unspendable.insert(home) {
                     tracing::error!(
                         target: "peakpost::settle",
-                        home, topic = self.usage, error,
+                        home, topic = self.names.usage, error,
                         "the broker refuses for good what this home writes ahead: its share of limits per hour, day or \
                          longer is not spent; hint: `peakpost topics create`, then check the topic's ACLs, then restart"
                     );
@@ -331,8 +283,7 @@ impl Stage {
     }
 
     /// The broker will never take what this home has to say.
-    fn stop_home(&mut self, settlement: Settlement, error: String) {
-        let receipt = settlement.subject.into_receipt();
+    fn stop_home(&mut self, receipt: Receipt, error: String) {
         let (home, epoch) = (receipt.source().home, receipt.epoch());
         self.outbox.push(Back::Abandoned(receipt.abandon(Why::HomeStopped)));
         if self.refused.insert((home, epoch)) {

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use prometheus::local::LocalHistogram;
 
-use super::{Parts, Settlement};
+use super::written::Written;
 use crate::job::Lane;
 use crate::observe::Metrics;
-use crate::outcome::{Kind, Outcome, Reason};
+use crate::outcome::{Kind, Reason};
 
 /// What has become durable in this turn.
 pub(super) struct Tally {
@@ -29,15 +29,14 @@ impl Tally {
     }
 
     /// An outcome is durable.
-    pub(super) fn count(&mut self, settlement: &Settlement, now: Instant) {
-        let Parts { lane, way, .. } = settlement.subject.parts();
-        let Outcome { kind, reason, .. } = settlement.outcome;
+    pub(super) fn count(&mut self, settlement: &Written, now: Instant) {
+        let Written { lane, kind, reason, hop, .. } = *settlement;
         match self.outcomes.iter_mut().find(|(end, _)| *end == (lane, kind, reason)) {
             Some((_, count)) => *count += 1,
             None => self.outcomes.push(((lane, kind, reason), 1)),
         }
         if kind.is_terminal() {
-            self.hops[lane.index()].observe(f64::from(way.hop));
+            self.hops[lane.index()].observe(f64::from(hop));
         }
         self.latency.observe(now.saturating_duration_since(settlement.decided).as_secs_f64());
     }
