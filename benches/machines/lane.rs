@@ -33,13 +33,7 @@ fn flows(tenants: usize, batch: usize) -> Round {
             let upcoming = flows.upcoming(id, Lane::Marketing, REQUESTS, batch, 0);
             flows.ask(id, Lane::Marketing, 0);
             for _ in 0..upcoming.requests {
-                let mut room = batch;
-                let fit = |_: &Job| {
-                    let fit = if room == 0 { Fit::Full } else { Fit::Take };
-                    room = room.saturating_sub(1);
-                    fit
-                };
-                flows.take(id, Lane::Marketing, &mut jobs.0, 0, fit);
+                flows.take(id, Lane::Marketing, &mut jobs.0, (batch, 0), |_: &Job| Fit::Take);
             }
             flows.answered(id, Lane::Marketing);
         }

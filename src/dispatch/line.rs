@@ -102,17 +102,18 @@ impl Line {
         self.flows.answered(id, lane);
     }
 
-    /// Takes a batch from a flow. `fit` is asked for each job. Returns the group's key.
+    /// Takes a batch of at most `most` jobs from a flow. `fit` is asked for each. Returns the group's key.
     pub(super) fn take(
         &mut self,
         id: FlowId,
         lane: Lane,
         out: &mut Vec<Job>,
+        most: usize,
         now: Instant,
         fit: impl FnMut(&Job) -> Fit,
     ) -> Option<u64> {
         let spared = self.budget.available(now);
-        self.flows.take(id, lane, out, spared, fit)
+        self.flows.take(id, lane, out, (most, spared), fit)
     }
 
     /// Whether more jobs wait for the budget than it spares within a while.

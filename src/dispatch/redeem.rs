@@ -5,11 +5,13 @@
 //! Must not know: how long a permit waited or why.
 
 use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::shard::{PAUSE, Shard};
 use super::{Now, attempt};
 use crate::gate::{Flow, Pass, SendPermit};
+use crate::job::digest::AsItIs;
 use crate::job::receipt::Why;
 use crate::job::{Job, Lane};
 use crate::lane::Fit;
@@ -64,18 +66,19 @@ impl Shard {
         now: Now,
     ) -> Option<(u64, Vec<Job>)> {
         let most = self.ctx.desks[provider].provider.kind.batch_max().min(messages);
-        let (mut taken, mut bytes, mut addresses) = (Vec::new(), 0, HashSet::new());
-        let mut count = 0;
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        // They are keyed hashes already.
+        let mut addresses: HashSet<u128, BuildHasherDefault<AsItIs>> = HashSet::default();
         let (ctx, line) = (&self.ctx, &mut self.lines[provider]);
-        let key = line.take(flow, lane, &mut taken, now.mono, |job: &Job| {
+        let key = line.take(flow, lane, &mut taken, most, now.mono, |job: &Job| {
             let size = job.bytes().len();
-            if count == most || bytes + size > MAX_BATCH_BYTES {
+            if bytes + size > MAX_BATCH_BYTES {
                 return Fit::Full;
             }
-            if most > 1 && !addresses.insert(ctx.recipient(job)) {
+            if most > 1 && !addresses.insert(u128::from_le_bytes(ctx.recipient(job).0)) {
                 return Fit::Skip;
             }
-            (count, bytes) = (count + 1, bytes + size);
+            bytes += size;
             Fit::Take
         })?;
         Some((key, taken))

@@ -252,7 +252,9 @@ impl Owner {
             }
         }
         for (shard, jobs) in self.outgoing.iter_mut().enumerate().filter(|(_, jobs)| !jobs.is_empty()) {
-            match self.links.shards[shard].try_send(ToShard::Jobs(std::mem::take(jobs))) {
+            // The next turn brings as many, mostly.
+            let next = Vec::with_capacity(jobs.len());
+            match self.links.shards[shard].try_send(ToShard::Jobs(std::mem::replace(jobs, next))) {
                 Ok(()) => {}
                 Err(TrySendError::Full(ToShard::Jobs(kept)) | TrySendError::Closed(ToShard::Jobs(kept))) => {
                     *jobs = kept;

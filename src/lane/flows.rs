@@ -258,32 +258,25 @@ impl<F, T> Flows<F, T> {
         self.drop_if_idle(id);
     }
 
-    /// Takes a batch from the stand whose turn it is in a flow; of the unsure at most `spared`. `fit` is asked for each
-    /// job. Returns the group's key; `None`: nobody may go.
+    /// Takes a batch of at most `most` jobs from the stand whose turn it is in a flow; of the unsure at most `spared`.
+    /// `fit` is asked for each job. Returns the group's key; `None`: nobody may go.
     pub fn take(
         &mut self,
         id: FlowId,
         lane: Lane,
         out: &mut Vec<T>,
-        spared: u32,
+        (most, spared): (usize, u32),
         mut fit: impl FnMut(&T) -> Fit,
     ) -> Option<u64> {
         let flow = &mut self.entries[id].lanes[lane.index()];
         for n in 0..Stand::ALL.len() {
             let at = (flow.turn + n) % Stand::ALL.len();
-            let mut left = if at == Stand::Unsure as usize { spared } else { u32::MAX };
-            if flow.queues[at].is_empty() || left == 0 {
+            let most = if at == Stand::Unsure as usize { most.min(spared as usize) } else { most };
+            if flow.queues[at].is_empty() || most == 0 {
                 continue;
             }
             let before = flow.queues[at].len();
-            let key = flow.queues[at].take(out, |job| match fit(job) {
-                Fit::Take if left == 0 => Fit::Full,
-                Fit::Take => {
-                    left -= 1;
-                    Fit::Take
-                }
-                other => other,
-            });
+            let key = flow.queues[at].take(out, most, &mut fit);
             self.lanes[lane.index()].waiting[at] -= before - flow.queues[at].len();
             flow.turn = (at + 1) % Stand::ALL.len();
             return key;

@@ -109,16 +109,23 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Takes a batch from the group whose turn it is, in order; `fit` is asked for each job. The group then
-    /// goes to the end of the turns. Returns its key; `None` when nobody waits.
-    pub fn take(&mut self, out: &mut Vec<T>, mut fit: impl FnMut(&T) -> Fit) -> Option<u64> {
+    /// Takes a batch of at most `most` from the group whose turn it is, in order; `fit` is asked for each job. The
+    /// group then goes to the end of the turns. Returns its key; `None` when nobody waits.
+    pub fn take(&mut self, out: &mut Vec<T>, most: usize, mut fit: impl FnMut(&T) -> Fit) -> Option<u64> {
         let key = self.turns.pop_front()?;
         let group = self.groups.get_mut(&key)?;
         let before = group.len();
         let mut skipped = Vec::new();
-        while let Some((at, job)) = group.pop_front() {
+        let mut left = most.min(before);
+        out.reserve(left);
+        while left > 0
+            && let Some((at, job)) = group.pop_front()
+        {
             match fit(&job) {
-                Fit::Take => out.push(job),
+                Fit::Take => {
+                    out.push(job);
+                    left -= 1;
+                }
                 Fit::Skip => skipped.push((at, job)),
                 Fit::Full => {
                     group.push_front((at, job));

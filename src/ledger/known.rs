@@ -2,10 +2,11 @@
 //! job that comes back.
 //!
 //! Why: upstream may enqueue an id twice, and a crash between a deferral's two records leaves the job twice in
-//! Kafka. Bounded: of the jobs that are done or deferred, the latest `depth` at least are remembered, and at most
-//! somewhat more than twice as many mentions of them.
+//! Kafka. Bounded: of the jobs that are done or deferred, the latest `depth` are remembered, and somewhat more than
+//! twice as many mentions of them at most.
 //! Must not know: what a job says, how it is sent.
 
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 
@@ -13,7 +14,7 @@ use crate::job::digest::AsItIs;
 use crate::job::receipt::End;
 use crate::job::{JobKey, Source};
 
-/// Mentions beyond twice the depth before the oldest are forgotten: it is done for many at once.
+/// Mentions beyond twice the depth before those are looked for that mean nothing any more: it is done for many at once.
 const SLACK: usize = 64;
 
 /// What to do with a record.
@@ -46,21 +47,30 @@ struct Entry {
     mention: u64,
 }
 
+impl Entry {
+    /// Whether its mention stands in `settled`.
+    fn is_mentioned(self) -> bool {
+        !matches!(self.state, State::InFlight(..))
+    }
+}
+
 /// The jobs one home knows.
 #[derive(Debug)]
 pub struct Known {
     jobs: HashMap<JobKey, Entry, BuildHasherDefault<AsItIs>>,
     /// Those that are not in flight, oldest first.
     settled: VecDeque<(u64, JobKey)>,
+    /// How many there are: mentions that mean something.
+    remembered: usize,
     mentions: u64,
     depth: usize,
 }
 
 impl Known {
-    /// Remembers at least the latest `depth` jobs that are done or deferred.
+    /// Remembers the latest `depth` jobs that are done or deferred.
     #[must_use]
     pub fn new(depth: usize) -> Self {
-        Self { jobs: HashMap::default(), settled: VecDeque::new(), mentions: 0, depth }
+        Self { jobs: HashMap::default(), settled: VecDeque::new(), remembered: 0, mentions: 0, depth }
     }
 
     /// Jobs remembered, those in flight included.
@@ -92,7 +102,8 @@ impl Known {
     /// A record that goes is in flight from now on.
     pub fn taken(&mut self, job: JobKey, hop: u16, source: Source, offset: i64) {
         let mention = self.mentions;
-        self.jobs.insert(job, Entry { hop, state: State::InFlight(source, offset), mention });
+        let before = self.jobs.insert(job, Entry { hop, state: State::InFlight(source, offset), mention });
+        self.remembered -= usize::from(before.is_some_and(Entry::is_mentioned));
         self.mentions += 1;
     }
 
@@ -106,20 +117,40 @@ impl Known {
         // What is known to be further on stays: outcomes are read in the order in which they were written, but a
         // twin's may come late.
         let next = Entry { hop, state, mention: self.mentions };
-        let known = self.jobs.entry(job).or_insert(next);
-        if state != State::Done && (known.state == State::Done || known.hop > hop) {
-            return;
+        match self.jobs.entry(job) {
+            Slot::Vacant(slot) => {
+                slot.insert(next);
+                self.remembered += 1;
+            }
+            Slot::Occupied(mut slot) => {
+                let known = slot.get_mut();
+                if state != State::Done && (known.state == State::Done || known.hop > hop) {
+                    return;
+                }
+                self.remembered += usize::from(!known.is_mentioned());
+                *known = next;
+            }
         }
-        *known = next;
         self.mentions += 1;
         self.settled.push_back((next.mention, job));
+        while self.remembered > self.depth {
+            self.forget_oldest();
+        }
         // One job may be mentioned often, once for every hop; only its latest mention counts.
         if self.settled.len() > 2 * self.depth + SLACK {
             let jobs = &self.jobs;
             self.settled.retain(|(mention, job)| jobs.get(job).is_some_and(|entry| entry.mention == *mention));
-            for (_, oldest) in self.settled.drain(..self.settled.len().saturating_sub(self.depth)) {
-                self.jobs.remove(&oldest);
-            }
+        }
+    }
+
+    /// Forgets the oldest mention, and its job if that has no later one.
+    fn forget_oldest(&mut self) {
+        let Some((mention, job)) = self.settled.pop_front() else { return };
+        if let Slot::Occupied(slot) = self.jobs.entry(job)
+            && slot.get().mention == mention
+        {
+            slot.remove();
+            self.remembered -= 1;
         }
     }
 }

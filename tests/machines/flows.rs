@@ -49,12 +49,7 @@ fn answer(flows: &mut Flows<Name, u32>, name: (&str, &str), lane: Lane, most: us
     let mut out = Vec::new();
     while out.len() < most {
         let left = most - out.len();
-        let mut count = 0;
-        let fit = |_: &u32| {
-            count += 1;
-            if count > left { Fit::Full } else { Fit::Take }
-        };
-        if flows.take(id, lane, &mut out, spared, fit).is_none() {
+        if flows.take(id, lane, &mut out, (left, spared), |_| Fit::Take).is_none() {
             break;
         }
     }
@@ -127,9 +122,8 @@ fn stands_take_turns_within_a_flow() {
     }
     let mut order = Vec::new();
     loop {
-        let (mut out, mut first) = (Vec::new(), true);
-        let one = |_: &u32| if std::mem::take(&mut first) { Fit::Take } else { Fit::Full };
-        if flows.take(id, M, &mut out, 1, one).is_none() {
+        let mut out = Vec::new();
+        if flows.take(id, M, &mut out, (1, 1), |_| Fit::Take).is_none() {
             break;
         }
         order.extend(out);

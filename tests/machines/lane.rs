@@ -21,17 +21,8 @@ fn queue(jobs: &[(u64, u32)]) -> Queue<u32> {
 /// Takes at most `most`; skips what `skip` holds.
 fn take(queue: &mut Queue<u32>, most: usize, skip: &[u32]) -> Option<(u64, Vec<u32>)> {
     let mut out = Vec::new();
-    let mut count = 0;
-    let key = queue.take(&mut out, |job| {
-        if count == most {
-            Fit::Full
-        } else if skip.contains(job) {
-            Fit::Skip
-        } else {
-            count += 1;
-            Fit::Take
-        }
-    })?;
+    let fit = |job: &u32| if skip.contains(job) { Fit::Skip } else { Fit::Take };
+    let key = queue.take(&mut out, most, fit)?;
     Some((key, out))
 }
 
@@ -83,7 +74,7 @@ fn the_head_s_age_is_the_oldest_of_all_groups() {
     assert_eq!((q.len(), q.upcoming(9, 9)), (2, (1, 2)));
     q.push(2, begin + ms(11), 'd');
     let mut out = Vec::new();
-    assert_eq!(q.take(&mut out, |_| Fit::Take), Some(1), "a group that was emptied starts at the end of the turns");
+    assert_eq!(q.take(&mut out, 9, |_| Fit::Take), Some(1), "a group that was emptied starts at the end of the turns");
 }
 
 /// The same queue as a list in order of arrival and a list of turns, searched from the front every time.
