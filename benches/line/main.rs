@@ -61,6 +61,9 @@ struct Arguments {
     /// Needs a real Kafka with some 6 GB of room.
     #[arg(long)]
     scale: bool,
+    /// Of these only the rows whose name holds this, or `stalled`.
+    #[arg(long, requires = "scale", default_value = "")]
+    only: String,
     /// Instead: how long a transactional message is underway when there is nothing else to do. Means something on a real
     /// Kafka only: on the embedded broker a bare reader waits for half a second.
     #[arg(long)]
@@ -84,7 +87,7 @@ fn main() {
     }
     let daemon = arguments.daemon.unwrap_or_else(process::build);
     if arguments.scale {
-        return scale::run(arguments.jobs.unwrap_or(1_000_000), &daemon);
+        return scale::run(arguments.jobs.unwrap_or(1_000_000), &arguments.only, &daemon);
     }
     if arguments.idle {
         return idle::run(&daemon);
