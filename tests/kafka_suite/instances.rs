@@ -34,7 +34,7 @@ fn a_daemon_leaves_and_another_joins_midway() {
     let mut third = Daemon::ready(&world, "third", &settings);
     let midway = audit.seen.load(Ordering::Relaxed);
     assert!(midway < all, "the third came too late to matter; hint: lower the pace");
-    reckoning::wait_for(&audit, all, &mut [&mut second, &mut third]);
+    reckoning::wait_for_jobs(&audit, all, &mut [&mut second, &mut third]);
     println!("   one left after {took:?}; the third had its homes at {midway} of {all} outcomes");
     second.stop();
     third.stop();
