@@ -9,8 +9,10 @@ use peakpost::job::Lane;
 use peakpost::job::topic::Topics;
 use peakpost::sim::load::Targets;
 use peakpost::sim::vendor::SimConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataTopic;
 
 use super::Shape;
 use super::floor::CONCURRENCY;
@@ -209,6 +211,23 @@ impl World {
             broker_us: self.broker.as_ref().zip(broker).map_or(0.0, |(process, before)| spent(process.cpu(), before)),
             vendor_us: spent(self.vendor.cpu(), vendor),
         }
+    }
+}
+
+impl Drop for World {
+    /// Has a real broker forget it: one that outlives many worlds would carry the partitions of all of them.
+    fn drop(&mut self) {
+        if self.broker.is_some() {
+            return;
+        }
+        let mut client = ClientConfig::new();
+        let Ok(admin) = client.set("bootstrap.servers", &self.brokers).create::<AdminClient<_>>() else { return };
+        let Ok(known) = admin.inner().fetch_metadata(None, Duration::from_secs(30)) else { return };
+        let names = known.topics().iter().map(MetadataTopic::name);
+        let own: Vec<&str> = names.filter(|name| name.starts_with(&self.prefix)).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // What the broker does not answer changes no figure.
+        drop(runtime.block_on(admin.delete_topics(&own, &AdminOptions::new())));
     }
 }
 

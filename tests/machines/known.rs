@@ -101,7 +101,7 @@ fn the_window_is_bounded_and_keeps_what_is_in_flight() {
         let job = key(&n.to_string());
         known.taken(job, 0, LANE, n + 1);
         known.settled(job, 0, End::Terminal);
-        assert!(known.len() <= 2100, "{} are remembered at {n}", known.len());
+        assert!(known.len() <= 1002, "{} are remembered at {n}: the depth, and two in flight", known.len());
         let oldest = (n - DEPTH + 1).max(0);
         assert_eq!(known.judge(key(&oldest.to_string()), 0, LANE, 99_999), Repeat, "{oldest} at {n}: within the depth");
     }
