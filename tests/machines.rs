@@ -21,6 +21,8 @@ mod doubts;
 mod feed;
 #[path = "machines/flows.rs"]
 mod flows;
+#[path = "machines/gather.rs"]
+mod gather;
 #[path = "machines/known.rs"]
 mod known;
 #[path = "machines/lane.rs"]

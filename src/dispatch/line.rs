@@ -16,6 +16,7 @@ use crate::gate::Flow;
 use crate::job::{Home, Job, Lane, Source, field};
 use crate::lane::Fit;
 use crate::lane::flows::{FlowId, Flows, Stand, Upcoming};
+use crate::lane::gather::Gather;
 use crate::observe::Metrics;
 use crate::retry::budget::{self, Budget};
 
@@ -27,6 +28,10 @@ pub(super) struct Line {
     flows: Flows<Arc<Flow>, Job>,
     /// Whether it matters in whose name a job is sent.
     by_sender: bool,
+    /// Most jobs of a request.
+    per_request: usize,
+    /// Of the lane that can wait: a code that somebody waits for does not wait for company.
+    gather: Gather,
     pub(super) budget: Budget,
     pub(super) splits: Splits,
     pub(super) in_flight: IntGauge,
@@ -44,6 +49,8 @@ impl Line {
         Self {
             flows: Flows::default(),
             by_sender: provider.gate.limits_senders() || provider.kind.throttles_senders(),
+            per_request: provider.kind.batch_max(),
+            gather: Gather::new(provider.kind.batch_max()),
             budget: Budget::new(budget, now),
             splits: Splits::default(),
             in_flight: m.in_flight_requests.with_label_values(&[name]),
@@ -73,14 +80,26 @@ impl Line {
         self.flows.find(&flow.tenant, &flow.sender)
     }
 
-    /// The next flow that has something to send and no ask out, and what it could send. It counts as having asked.
-    pub(super) fn next_ask(
-        &mut self,
-        lane: Lane,
-        requests_max: usize,
-        per_request: usize,
-        now: Instant,
-    ) -> Option<(Arc<Flow>, Upcoming)> {
+    /// What a lane asks for now: flows that have something to send and no ask out, and what they could send. They count as
+    /// having asked.
+    pub(super) fn asks(&mut self, lane: Lane, requests_max: usize, now: Instant) -> Vec<(Arc<Flow>, Upcoming)> {
+        let gathers = lane == Lane::Marketing;
+        if gathers && !self.gather.may_ask(self.flows.len(lane), now) {
+            return Vec::new();
+        }
+        let asks: Vec<_> = std::iter::from_fn(|| self.next_ask(lane, requests_max, now)).collect();
+        if gathers && !asks.is_empty() {
+            self.gather.asked(now);
+        }
+        asks
+    }
+
+    /// When those may ask who gather now.
+    pub(super) fn gathered_at(&self, now: Instant) -> Option<Instant> {
+        self.gather.opens_at(self.flows.len(Lane::Marketing), now)
+    }
+
+    fn next_ask(&mut self, lane: Lane, requests_max: usize, now: Instant) -> Option<(Arc<Flow>, Upcoming)> {
         while self.flows.asks(lane) < ASKS_MAX {
             let spared = self.budget.available(now).saturating_sub(self.flows.promised(lane));
             let id = match self.flows.next_hungry(lane) {
@@ -88,7 +107,7 @@ impl Line {
                 None if spared > 0 => self.flows.next_poor(lane)?,
                 None => return None,
             };
-            let next = self.flows.upcoming(id, lane, requests_max, per_request, spared);
+            let next = self.flows.upcoming(id, lane, requests_max, self.per_request, spared);
             if next.requests > 0 {
                 return Some((Arc::clone(self.flows.ask(id, lane, next.unsure)), next));
             }

@@ -205,8 +205,8 @@ impl Shard {
     fn wake(&self) -> Instant {
         let show = self.ctx.clock.mono() + SHOW;
         let now = self.ctx.clock.mono();
-        let retries = self.lines.iter().filter_map(|line| line.next_retry(now));
-        [self.waiting.next_due(), self.hold_until].into_iter().flatten().chain(retries).fold(show, Instant::min)
+        let lines = self.lines.iter().flat_map(|line| [line.next_retry(now), line.gathered_at(now)]);
+        [self.waiting.next_due(), self.hold_until].into_iter().chain(lines).flatten().fold(show, Instant::min)
     }
 
     /// Asks the gates for every flow of which somebody waits and no ask is out.
@@ -219,16 +219,16 @@ impl Shard {
         }
         self.hold_until = None;
         self.make_detours(now);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         for (provider, line) in self.lines.iter_mut().enumerate() {
             let desk = &self.ctx.desks[provider];
-            let batch_max = desk.provider.kind.batch_max();
+            let per_request = count(desk.provider.kind.batch_max());
             for lane in Lane::ALL {
                 if desk.detours[lane.index()].at(now.mono).is_some() {
                     continue;
                 }
-                while let Some((flow, next)) = line.next_ask(lane, REQUESTS_MAX as usize, batch_max, now.mono) {
-                    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                    let (requests, messages, per_request) = (count(next.requests), count(next.jobs), count(batch_max));
+                for (flow, next) in line.asks(lane, REQUESTS_MAX as usize, now.mono) {
+                    let (requests, messages) = (count(next.requests), count(next.jobs));
                     let ask = Ask { shard: self.ctx.id, lane, flow, requests, messages, per_request };
                     self.to_gates.push_back((provider, ToGate::Ask(ask)));
                 }

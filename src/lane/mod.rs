@@ -6,6 +6,7 @@
 
 pub mod aside;
 pub mod flows;
+pub mod gather;
 pub mod inbox;
 pub mod order;
 
