@@ -12,6 +12,7 @@
 
 mod floor;
 mod idle;
+mod paced;
 mod preload;
 mod process;
 mod scale;
@@ -24,6 +25,9 @@ use clap::Parser;
 
 use process::Cost;
 use world::{Figures, Load, World};
+
+/// The part of what was carried at which messages come evenly: who makes them needs the same cores.
+const PACED: f64 = 30.0;
 
 /// What a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -100,14 +104,14 @@ fn main() {
     }
 }
 
-fn measure(shape: Shape, jobs: usize, rounds: usize, daemon: &Path) {
+fn measure(shape: Shape, jobs: usize, rounds: usize, binary: &Path) {
     let broker = std::env::var("PEAKPOST_TEST_BROKERS").map_or("the embedded broker", |_| "a real Kafka");
     println!("{}: {jobs} jobs a run on {broker}", shape.as_str());
     let (mut floors, mut daemons) = (Vec::new(), Vec::new());
     for round in 0..rounds {
         // Who goes first changes from round to round.
         for turn in [round % 2, (round + 1) % 2] {
-            let world = World::new(Load::of(shape, jobs), daemon);
+            let world = World::new(Load::of(shape, jobs), binary);
             let (name, runs) = if turn == 0 { ("floor", &mut floors) } else { ("daemon", &mut daemons) };
             let figures = if turn == 0 { world.floor() } else { world.daemon() };
             print(&format!("  {name:6}"), &figures);
@@ -118,11 +122,13 @@ fn measure(shape: Shape, jobs: usize, rounds: usize, daemon: &Path) {
     print("median floor ", &floor);
     print("median daemon", &daemon);
     println!(
-        "{}: the daemon costs {:.2} times its floor, and carries {:.2} times the floor's messages a second\n",
+        "{}: the daemon costs {:.2} times its floor, and carries {:.2} times the floor's messages a second",
         shape.as_str(),
         daemon.cost.cpu_us / floor.cost.cpu_us,
         daemon.rate / floor.rate
     );
+    paced::run(shape, daemon.rate / PACED, binary);
+    println!();
 }
 
 fn print(name: &str, figures: &Figures) {

@@ -1,8 +1,8 @@
-//! What waits in Kafka when a run begins: jobs, and recipients who must not be written to.
+//! What is written to Kafka for a run: jobs that wait or come by and by, and recipients who must not be written to.
 //!
 //! Must not know: who reads it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peakpost::job::{Channel, Lane, Wall};
 use peakpost::outcome::Cause;
@@ -26,10 +26,8 @@ pub fn tenant(n: usize) -> String {
 
 /// Enqueues as upstream would; fails when the embedded broker has trimmed any of it.
 pub fn jobs(brokers: &str, topic: &str, targets: Targets, load: &Load) {
-    let shape = if load.shape == Shape::Batch { Job::TemplateMail } else { Job::Webhook };
-    let generator = Generator::new(1, Mix::only(Lane::Marketing, shape), targets).unwrap();
     let producer = producer(brokers);
-    for (n, mut job) in generator.take(load.jobs).enumerate() {
+    for (n, mut job) in generator(load.shape, targets).take(load.jobs).enumerate() {
         if let Some(n) = n.checked_rem(load.tenants) {
             job.payload = rename(&job.payload, job.tenant, &tenant(n));
         }
@@ -37,6 +35,39 @@ pub fn jobs(brokers: &str, topic: &str, targets: Targets, load: &Load) {
     }
     producer.flush(Duration::from_secs(120)).unwrap();
     kept(brokers, topic, load.jobs);
+}
+
+/// Jobs that come evenly.
+pub struct Stream {
+    producer: BaseProducer,
+    topic: String,
+    jobs: Generator,
+}
+
+impl Stream {
+    pub fn new(brokers: &str, topic: &str, targets: Targets, shape: Shape) -> Self {
+        Self { producer: producer(brokers), topic: topic.to_owned(), jobs: generator(shape, targets) }
+    }
+
+    /// Enqueues so many a second, for so long. Returns how many these were.
+    pub fn run(&mut self, rate: f64, over: Duration) -> usize {
+        let (began, mut count) = (Instant::now(), 0);
+        while began.elapsed() < over {
+            while (count as f64) < began.elapsed().as_secs_f64() * rate {
+                let job = self.jobs.next().unwrap();
+                send(&self.producer, &self.topic, job.key.as_bytes(), &job.payload);
+                count += 1;
+            }
+            self.producer.poll(Duration::from_millis(1));
+        }
+        self.producer.flush(Duration::from_secs(120)).unwrap();
+        count
+    }
+}
+
+fn generator(shape: Shape, targets: Targets) -> Generator {
+    let shape = if shape == Shape::Batch { Job::TemplateMail } else { Job::Webhook };
+    Generator::new(1, Mix::only(Lane::Marketing, shape), targets).unwrap()
 }
 
 /// Strangers who do not want mail.
@@ -69,7 +100,7 @@ fn rename(payload: &[u8], from: &str, to: &str) -> Vec<u8> {
 }
 
 fn producer(brokers: &str) -> BaseProducer {
-    let settings = [("acks", "all"), ("linger.ms", "20"), ("compression.type", "lz4"), ("batch.num.messages", "10000")];
+    let settings = [("acks", "all"), ("linger.ms", "5"), ("compression.type", "lz4"), ("batch.num.messages", "10000")];
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", brokers);
     for (key, value) in settings {

@@ -143,9 +143,12 @@ impl World {
         Topics::new(&self.prefix)
     }
 
+    pub fn targets(&self) -> Targets {
+        Targets { webhook_base_url: self.vendor.said.clone(), prefix: self.prefix.clone() }
+    }
+
     fn preload(&self) {
-        let targets = Targets { webhook_base_url: self.vendor.said.clone(), prefix: self.prefix.clone() };
-        preload::jobs(&self.brokers, self.topics().jobs(Lane::Marketing), targets, &self.load);
+        preload::jobs(&self.brokers, self.topics().jobs(Lane::Marketing), self.targets(), &self.load);
         preload::suppressions(&self.brokers, &self.topics().suppressions(), self.load.suppressions);
     }
 
@@ -168,14 +171,19 @@ impl World {
         process.peak_mib()
     }
 
+    /// A floor that is starting.
+    pub fn start_floor(&self) -> Process {
+        let own = std::env::current_exe().unwrap();
+        let arguments = ["--floor", self.load.shape.as_str(), &self.brokers, &self.prefix, &self.vendor.said];
+        Process::start(&own, &arguments, false)
+    }
+
     pub fn daemon(&self) -> Figures {
         self.watch(self.start())
     }
 
     pub fn floor(&self) -> Figures {
-        let own = std::env::current_exe().unwrap();
-        let arguments = ["--floor", self.load.shape.as_str(), &self.brokers, &self.prefix, &self.vendor.said];
-        self.watch(Process::start(&own, &arguments, false))
+        self.watch(self.start_floor())
     }
 
     /// Until every job has arrived and has its outcome.
