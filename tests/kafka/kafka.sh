@@ -136,13 +136,15 @@ start() {
   nohup java -Xms256m -Xmx1g -XX:+UseG1GC -Djava.awt.headless=true \
     -Dlog4j2.configurationFile="file:$dir/log4j2.properties" -cp "$jars/*" \
     kafka.Kafka "$dir/server.properties" >"$dir/stdout.log" 2>&1 </dev/null &
-  echo $! >"$dir/pid"
+  local broker=$!
+  echo "$broker" >"$dir/pid"
   for _ in {1..300}; do
     if answers "$port"; then
       echo "127.0.0.1:$port"
       return
     fi
-    running >/dev/null || {
+    # By its number alone: on a busy computer it is this shell's copy for a while before it becomes java.
+    kill -0 "$broker" 2>/dev/null || {
       tail -n 20 "$dir/stdout.log" "$dir/kafka.log" >&2 || true
       # Another process may have taken a port: the next start of an empty folder picks new ones.
       [[ -d $dir/data/__cluster_metadata-0 ]] || rm -f "$dir/ports"
