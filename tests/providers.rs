@@ -1,4 +1,5 @@
-//! What each vendor is told and what its replies mean, held against files; what may be connected to.
+//! What each vendor is told and what its replies mean, held against files; what may be connected to, and what
+//! the wire says of each way in which a vendor can fail.
 //!
 //! Why: these folders are the only place where a vendor's words are known, so every documented reply stands in
 //! `tests/data/providers/<vendor>/replies.toml` with its verdict, and every kind of request beside it.
@@ -15,5 +16,6 @@ mod providers {
     mod signers;
     mod support;
     mod throttle;
+    mod wire;
     mod written;
 }

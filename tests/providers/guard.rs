@@ -11,7 +11,6 @@ use bytes::Bytes;
 use peakpost::provider::Request;
 use peakpost::provider::wire::guard::{Guard, is_public};
 use peakpost::provider::wire::{Wire, WireConfig, WireError};
-use reqwest::dns::Resolve;
 use reqwest::header::HeaderMap;
 use url::{Host, Url};
 
@@ -300,10 +299,10 @@ async fn names_are_judged_by_what_they_resolve_to() {
         ("localhost", &["localhost.example"][..], false, "another name was allowed"),
     ];
     for (name, allowed, passes, why) in cases {
-        let answer = allow(allowed).resolve(name.parse().expect("a name")).await;
+        let answer = allow(allowed).resolve(name).await;
         assert_eq!(answer.is_ok(), passes, "{name} with {allowed:?} allowed: {why}; mend Guard::resolve");
         if let Ok(addresses) = answer {
-            assert!(addresses.count() > 0, "{name}: an answer without addresses is none");
+            assert!(!addresses.is_empty(), "{name}: an answer without addresses is none");
         }
     }
 }

@@ -6,9 +6,16 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hyper_tokio::client::legacy::connect::dns::Name;
+use tower_service::Service;
 use url::{Host, Url};
+
+/// Why a connection is not made.
+pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Judges addresses; resolves names for the connector.
 #[derive(Debug)]
@@ -44,22 +51,39 @@ impl Guard {
             false => Err(format!("{ip} is not a public address; hint: `allow_hosts` lets it pass by name")),
         }
     }
+
+    /// The addresses of a name that may be connected to.
+    ///
+    /// # Errors
+    /// When it cannot be resolved, or none of its addresses may.
+    pub async fn resolve(&self, name: &str) -> Result<Vec<SocketAddr>, Failed> {
+        let host = name.to_ascii_lowercase();
+        let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+        let allowed = self.allows(&host);
+        let public: Vec<SocketAddr> = found.iter().copied().filter(|a| allowed || is_public(a.ip())).collect();
+        if public.is_empty() {
+            return Err(Box::new(Forbidden { host, found: found.len() }));
+        }
+        Ok(public)
+    }
 }
 
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let host = name.as_str().to_ascii_lowercase();
-        let allowed = self.allows(&host);
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            let public: Vec<SocketAddr> = found.iter().copied().filter(|a| allowed || is_public(a.ip())).collect();
-            if public.is_empty() {
-                return Err(
-                    Box::new(Forbidden { host, found: found.len() }) as Box<dyn std::error::Error + Send + Sync>
-                );
-            }
-            Ok(Box::new(public.into_iter()) as Addrs)
-        })
+/// The guard as the connector asks it.
+#[derive(Clone, Debug)]
+pub(super) struct Resolver(pub(super) Arc<Guard>);
+
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Failed;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Failed>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let guard = Arc::clone(&self.0);
+        Box::pin(async move { guard.resolve(name.as_str()).await.map(Vec::into_iter) })
     }
 }
 
@@ -79,10 +103,10 @@ impl fmt::Display for Forbidden {
 
 impl std::error::Error for Forbidden {}
 
-/// Whether a failed request failed because of this guard.
+/// Whether a failure is this guard's, or has it among its causes.
 #[must_use]
-pub fn is_forbidden(e: &reqwest::Error) -> bool {
-    let mut cause = std::error::Error::source(e);
+pub fn is_forbidden(e: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(e);
     while let Some(c) = cause {
         if c.is::<Forbidden>() {
             return true;

@@ -5,16 +5,26 @@
 //! this one).
 //! Must not know: vendors, jobs, verdicts.
 
+mod connect;
 pub mod guard;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http_bodies::{BodyExt, Full};
+use hyper::Method;
+use hyper::header::{ACCEPT, HeaderValue, USER_AGENT};
+use hyper_tokio::client::legacy::{self, Client};
+use hyper_tokio::rt::{TokioExecutor, TokioTimer};
 
 use super::{Reply, Request};
 use crate::observe::failpoint::failpoint;
-use guard::Guard;
+use connect::Connector;
+use guard::{Guard, Resolver};
+
+/// How long an idle connection is kept.
+const IDLE: Duration = Duration::from_secs(90);
 
 /// Replies are read up to this size; the rest is left unread.
 pub const MAX_REPLY_BYTES: usize = 64 * 1024;
@@ -48,8 +58,9 @@ pub struct WireConfig {
 /// A provider's HTTP client.
 #[derive(Debug, Clone)]
 pub struct Wire {
-    client: reqwest::Client,
+    client: Client<Connector, Full<Bytes>>,
     guard: Arc<Guard>,
+    request_timeout: Duration,
 }
 
 impl Wire {
@@ -59,19 +70,13 @@ impl Wire {
     /// When TLS cannot be set up.
     pub fn new(config: &WireConfig) -> Result<Self, String> {
         let guard = Arc::new(Guard::new(&config.allow_hosts));
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .retry(reqwest::retry::never())
-            .dns_resolver(Arc::clone(&guard))
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.request_timeout)
+        let connector = Connector::new(Resolver(Arc::clone(&guard)), config.connect_timeout)?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(config.idle_connections)
-            .tcp_nodelay(true)
-            .user_agent(concat!("peakpost/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|e| format!("cannot build the HTTP client: {e}"))?;
-        Ok(Self { client, guard })
+            .build(connector);
+        Ok(Self { client, guard, request_timeout: config.request_timeout })
     }
 
     /// Sends one request and reads its reply.
@@ -81,41 +86,56 @@ impl Wire {
     pub async fn send(&self, request: Request) -> Result<Reply, WireError> {
         // A resolver never sees an address literal, so literals are judged here.
         self.guard.judge_literal(&request.url).map_err(WireError::Forbidden)?;
-        let call = self.client.post(request.url).headers(request.headers).body(request.body);
+        let call = call(request)?;
         failpoint!("after_first_byte", soon);
-        let mut response = call.send().await.map_err(|e| classify(&e))?;
+        let within = self.request_timeout;
+        let late = || WireError::Timeout(format!("no complete answer within {within:?}"));
+        tokio::time::timeout(within, self.answer(call)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn answer(&self, call: hyper::Request<Full<Bytes>>) -> Result<Reply, WireError> {
+        let mut response = self.client.request(call).await.map_err(|e| classify(&e))?;
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let mut body = BytesMut::new();
         while body.len() < MAX_REPLY_BYTES {
-            match response.chunk().await {
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MAX_REPLY_BYTES - body.len())]),
-                Ok(None) => break,
+            match response.frame().await.map(|frame| frame.map(hyper::body::Frame::into_data)) {
+                Some(Ok(Ok(chunk))) => body.extend_from_slice(&chunk[..chunk.len().min(MAX_REPLY_BYTES - body.len())]),
+                // Trailers say nothing that we ask for.
+                Some(Ok(Err(_))) => {}
+                None => break,
                 // The head has said yes; the body is only words.
-                Err(_) if (200..300).contains(&status) => break,
-                Err(e) => return Err(classify(&e)),
+                Some(Err(_)) if (200..300).contains(&status) => break,
+                Some(Err(e)) => return Err(WireError::Broken(chain(&e))),
             }
         }
         Ok(Reply { status, headers, body: Bytes::from(body) })
     }
 }
 
-fn classify(e: &reqwest::Error) -> WireError {
-    let text = chain(e);
-    if guard::is_forbidden(e) {
-        WireError::Forbidden(text)
-    } else if e.is_connect() || e.is_builder() {
-        WireError::BeforeWrite(text)
-    } else if e.is_timeout() {
-        WireError::Timeout(text)
-    } else {
-        WireError::Broken(text)
+/// The request as the client takes it.
+fn call(request: Request) -> Result<hyper::Request<Full<Bytes>>, WireError> {
+    let mut call = hyper::Request::new(Full::new(request.body));
+    *call.method_mut() = Method::POST;
+    *call.uri_mut() = String::from(request.url).try_into().map_err(|e| WireError::BeforeWrite(format!("{e}")))?;
+    *call.headers_mut() = request.headers;
+    for (name, value) in [(USER_AGENT, concat!("peakpost/", env!("CARGO_PKG_VERSION"))), (ACCEPT, "*/*")] {
+        call.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    Ok(call)
+}
+
+fn classify(e: &legacy::Error) -> WireError {
+    match guard::is_forbidden(e) {
+        true => WireError::Forbidden(chain(e)),
+        false if e.is_connect() => WireError::BeforeWrite(chain(e)),
+        false => WireError::Broken(chain(e)),
     }
 }
 
-/// The error with its causes, without the URL (it may be a recipient).
-fn chain(e: &reqwest::Error) -> String {
+/// The error's causes, without the URL (it may be a recipient).
+fn chain(e: &dyn std::error::Error) -> String {
     let mut text = String::new();
-    let mut cause = std::error::Error::source(e);
+    let mut cause = e.source();
     while let Some(c) = cause {
         text.push_str(if text.is_empty() { "" } else { ": " });
         text.push_str(&c.to_string());
