@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 
 use peakpost::job::Lane;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Shape;
-use super::world::{Load, PARTITIONS, World};
+use super::world::{self, Load, World};
 
 /// Messages that are timed, one after the other, and so many before them that are not.
 const COUNT: usize = 1_000;
@@ -97,14 +95,7 @@ fn serve(stream: &mut (impl Read + Write), tell: &Sender<Instant>) {
 
 /// Says when a bare reader has each record.
 fn reader(brokers: &str, topic: &str) -> Receiver<Instant> {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", brokers).set("group.id", "bare").set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = client.create().unwrap();
-    let mut assignment = TopicPartitionList::new();
-    for partition in 0..i32::from(PARTITIONS) {
-        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&assignment).unwrap();
+    let consumer = world::reader(brokers, topic);
     let (tell, delivered) = channel();
     std::thread::spawn(move || {
         loop {

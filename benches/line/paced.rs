@@ -8,14 +8,11 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use peakpost::job::Lane;
 use peakpost::outcome::record::Record;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Shape;
 use super::preload::Stream;
-use super::world::{Load, PARTITIONS, World};
+use super::world::{self, Load, World};
 
 /// So long they come before any of them counts: their reader is starting …
 const STARTING: Duration = Duration::from_secs(8);
@@ -45,14 +42,7 @@ pub fn run(shape: Shape, rate: f64, daemon: &Path) {
 
 /// What the outcomes say of messages since then, in milliseconds. They are complete when none has come for a while.
 fn times(brokers: &str, outcomes: &str, since: Duration) -> Vec<i64> {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", brokers).set("group.id", "paced").set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = client.create().unwrap();
-    let mut assignment = TopicPartitionList::new();
-    for partition in 0..i32::from(PARTITIONS) {
-        assignment.add_partition_offset(outcomes, partition, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&assignment).unwrap();
+    let consumer = world::reader(brokers, outcomes);
     let since = i64::try_from(since.as_millis()).unwrap();
     let (mut times, mut heard) = (Vec::new(), Instant::now());
     while heard.elapsed() < Duration::from_secs(3) {

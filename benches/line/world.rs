@@ -13,6 +13,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::MetadataTopic;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Shape;
 use super::floor::CONCURRENCY;
@@ -237,6 +238,19 @@ impl Drop for World {
         // What the broker does not answer changes no figure.
         drop(runtime.block_on(admin.delete_topics(&own, &AdminOptions::new())));
     }
+}
+
+/// Reads a topic from its beginning, with the client's own settings.
+pub fn reader(brokers: &str, topic: &str) -> BaseConsumer {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", brokers).set("group.id", "reader").set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = client.create().unwrap();
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..i32::from(PARTITIONS) {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&assignment).unwrap();
+    consumer
 }
 
 /// When the n-th message arrived, in nanoseconds on the vendor's clock, if it has.

@@ -29,7 +29,7 @@ pub(super) struct Line {
     /// Whether it matters in whose name a job is sent.
     by_sender: bool,
     /// Most jobs of a request.
-    per_request: usize,
+    pub(super) per_request: usize,
     /// Of the lane that can wait: a code that somebody waits for does not wait for company.
     gather: Gather,
     pub(super) budget: Budget,

@@ -222,7 +222,7 @@ impl Shard {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         for (provider, line) in self.lines.iter_mut().enumerate() {
             let desk = &self.ctx.desks[provider];
-            let per_request = count(desk.provider.kind.batch_max());
+            let per_request = count(line.per_request);
             for lane in Lane::ALL {
                 if desk.detours[lane.index()].at(now.mono).is_some() {
                     continue;

@@ -36,7 +36,7 @@ fn request(url: &str) -> Request {
 }
 
 /// A vendor that does this with each connection. Its address, and what it was sent on each.
-fn vendor(serve: impl Fn(&mut TcpStream, &str) + Send + 'static) -> (String, Receiver<String>) {
+fn vendor(serve: impl Fn(&mut TcpStream) + Send + 'static) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("its address").to_string();
     let (tell, told) = sync_channel(100);
@@ -52,7 +52,7 @@ fn vendor(serve: impl Fn(&mut TcpStream, &str) + Send + 'static) -> (String, Rec
                 }
             }
             let text = String::from_utf8_lossy(&read).into_owned();
-            serve(&mut stream, &text);
+            serve(&mut stream);
             if tell.send(text).is_err() {
                 return;
             }
@@ -61,8 +61,8 @@ fn vendor(serve: impl Fn(&mut TcpStream, &str) + Send + 'static) -> (String, Rec
     (address, told)
 }
 
-fn says(text: &'static str) -> impl Fn(&mut TcpStream, &str) + Send + 'static {
-    move |stream, _| stream.write_all(text.as_bytes()).expect("somebody listens")
+fn says(text: &'static str) -> impl Fn(&mut TcpStream) + Send + 'static {
+    move |stream| stream.write_all(text.as_bytes()).expect("somebody listens")
 }
 
 #[tokio::test]
@@ -97,12 +97,12 @@ async fn how_it_fails_says_whether_a_byte_can_have_left() {
         ("it says nothing in time", "wait", late),
     ];
     for (what, text, is) in rows {
-        let (address, _told) = vendor(move |stream, _| match text {
+        let (address, _told) = vendor(move |stream| match text {
             "wait" => {
                 // Until the client gives up.
                 let _gone = stream.read(&mut [0; 1]);
             }
-            _ => says(text)(stream, ""),
+            _ => says(text)(stream),
         });
         let within = if text == "wait" { WITHIN } else { LONG };
         let failed = wire(LONG, within).send(request(&format!("http://{address}/"))).await.expect_err(what);
@@ -124,7 +124,7 @@ async fn a_yes_whose_words_break_off_is_a_yes() {
 #[tokio::test]
 async fn a_long_reply_is_cut_and_a_redirect_is_a_reply() {
     let long = "x".repeat(4 * MAX_REPLY_BYTES);
-    let (address, _told) = vendor(move |stream, _| {
+    let (address, _told) = vendor(move |stream| {
         // The client may hang up before the end.
         let _sent = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{long}", long.len());
     });
@@ -132,27 +132,13 @@ async fn a_long_reply_is_cut_and_a_redirect_is_a_reply() {
     assert_eq!(reply.body.len(), MAX_REPLY_BYTES);
 
     let (other, reached) = vendor(says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
-    let (address, _told) = vendor(move |stream, _| {
+    let (address, _told) = vendor(move |stream| {
         write!(stream, "HTTP/1.1 307 Elsewhere\r\nLocation: http://{other}/\r\nContent-Length: 0\r\n\r\n")
             .expect("sent");
     });
     let reply = wire(LONG, LONG).send(request(&format!("http://{address}/"))).await.expect("a reply");
     assert_eq!(reply.status, 307);
     assert!(reached.try_recv().is_err(), "a redirect was followed: it could lead anywhere");
-}
-
-/// A pooled connection that the vendor has closed meanwhile fails nobody.
-#[tokio::test]
-async fn a_connection_that_was_closed_while_idle_is_made_anew() {
-    let (address, told) = vendor(says("HTTP/1.1 204 No Content\r\n\r\n"));
-    let wire = wire(LONG, LONG);
-    for _ in 0..20 {
-        let reply = wire.send(request(&format!("http://{address}/"))).await.expect("each is answered");
-        assert_eq!(reply.status, 204);
-        // The vendor has hung up when it has told of the request and waits for the next connection.
-        let _sent = told.recv_timeout(LONG).expect("one request on each connection");
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

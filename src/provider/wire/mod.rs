@@ -2,7 +2,7 @@
 //!
 //! Why: what reached the vendor decides whether sending again can send twice, so the wire says at which point
 //! it failed. It never follows redirects, never uses a proxy, never retries (one layer retries, and it is not
-//! this one).
+//! this one): only a request of which nothing was written goes on to another connection when a pooled one was closed.
 //! Must not know: vendors, jobs, verdicts.
 
 mod connect;
@@ -88,9 +88,10 @@ impl Wire {
         self.guard.judge_literal(&request.url).map_err(WireError::Forbidden)?;
         let call = call(request)?;
         failpoint!("after_first_byte", soon);
-        let within = self.request_timeout;
-        let late = || WireError::Timeout(format!("no complete answer within {within:?}"));
-        tokio::time::timeout(within, self.answer(call)).await.unwrap_or_else(|_| Err(late()))
+        match tokio::time::timeout(self.request_timeout, self.answer(call)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(WireError::Timeout(format!("no complete answer within {:?}", self.request_timeout))),
+        }
     }
 
     async fn answer(&self, call: hyper::Request<Full<Bytes>>) -> Result<Reply, WireError> {
