@@ -140,8 +140,7 @@ impl Membership {
             .set("auto.offset.reset", "error")
             .set("session.timeout.ms", ms(config.session_timeout))
             .set("heartbeat.interval.ms", ms(config.heartbeat))
-            .set("max.poll.interval.ms", ms(config.drain + Duration::from_secs(30)))
-            .set("fetch.wait.max.ms", "5000");
+            .set("max.poll.interval.ms", ms(config.drain + Duration::from_secs(30)));
         let mut consumer = BaseConsumer::from_config_and_context(&client, Context::default()).map_err(fail)?;
         let unpark = wake.clone();
         consumer.set_nonempty_callback(move || unpark.unpark());
@@ -177,7 +176,11 @@ impl Membership {
     }
 
     pub(super) fn accept(&self, homes: &[Home]) -> Result<(), String> {
-        self.consumer.incremental_assign(&self.list(homes)).map_err(|e| format!("incremental assign: {e}"))
+        let list = self.list(homes);
+        self.consumer.incremental_assign(&list).map_err(|e| format!("incremental assign: {e}"))?;
+        // There is nothing to fetch, and a fetch that waits for it would hold up what goes to the same broker: the question
+        // for a new coordinator, until the session is over.
+        self.consumer.pause(&list).map_err(|e| format!("pause: {e}"))
     }
 
     pub(super) fn let_go(&self, homes: &[Home]) -> Result<(), String> {
