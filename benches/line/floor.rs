@@ -10,6 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http_bodies::{BodyExt, Full};
+use hyper_tokio::client::legacy::Client;
+use hyper_tokio::client::legacy::connect::HttpConnector;
+use hyper_tokio::rt::TokioExecutor;
 use peakpost::job::receipt::End;
 use peakpost::job::source::Layout;
 use peakpost::job::topic::Topics;
@@ -73,7 +77,9 @@ pub fn run(arguments: &[String]) {
         client.set("queue.buffering.max.messages", "1000000").set("queue.buffering.max.kbytes", "262144");
         let producer: ThreadedProducer<Durable> = ThreadedProducer::from_config_and_context(&client, durable).unwrap();
         let producer = Arc::new(producer);
-        let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let http = Client::builder(TokioExecutor::new()).build(connector);
         let slots = Arc::new(tokio::sync::Semaphore::new(CONCURRENCY));
         let outcomes: Arc<str> = topics.outcomes().into();
         let jobs_topic: Arc<str> = topics.jobs(Lane::Marketing).into();
@@ -82,9 +88,11 @@ pub fn run(arguments: &[String]) {
             let (http, producer) = (http.clone(), Arc::clone(&producer));
             let (outcomes, jobs_topic) = (Arc::clone(&outcomes), Arc::clone(&jobs_topic));
             tokio::spawn(async move {
-                let reply = http.post(request.url).headers(request.headers).body(request.body).send().await.unwrap();
+                let mut call = hyper::Request::post(request.url.as_str()).body(Full::new(request.body)).unwrap();
+                *call.headers_mut() = request.headers;
+                let reply = http.request(call).await.unwrap();
                 assert!(reply.status().is_success(), "the vendor said {}", reply.status());
-                let _body = reply.bytes().await;
+                let _body = reply.into_body().collect().await;
                 drop(slot);
                 let mut line = Vec::with_capacity(512);
                 for job in jobs {

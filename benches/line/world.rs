@@ -14,6 +14,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::runtime::Runtime;
 
 use super::Shape;
 use super::floor::CONCURRENCY;
@@ -31,7 +32,7 @@ fn name(n: usize) -> String {
 /// What one run came to.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
-    /// Messages a second from the first tenth to the last that the vendor took.
+    /// Messages a second, from the first tenth that the vendor took to the last outcome in Kafka.
     pub rate: f64,
     /// From its start to the first message that the vendor took.
     pub first: Duration,
@@ -72,6 +73,8 @@ pub struct World {
     prefix: String,
     broker: Option<Process>,
     vendor: Process,
+    /// By which the vendor is asked, and Kafka's administration.
+    asks: (Runtime, reqwest::Client),
 }
 
 impl World {
@@ -86,7 +89,9 @@ impl World {
         let real = std::env::var("PEAKPOST_TEST_BROKERS").ok();
         let broker = real.is_none().then(|| Process::start(daemon, &arguments, true));
         let brokers = real.unwrap_or_else(|| broker.as_ref().map(|b| b.said.clone()).unwrap_or_default());
-        let world = Self { load, daemon: daemon.to_owned(), dir, brokers, prefix, broker, vendor };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let asks = (runtime, reqwest::Client::new());
+        let world = Self { load, daemon: daemon.to_owned(), dir, brokers, prefix, broker, vendor, asks };
         world.configure();
         if world.broker.is_none() {
             let made = std::process::Command::new(daemon)
@@ -163,8 +168,8 @@ impl World {
     pub fn stalled(&self, over: Duration) -> f64 {
         let hangs = r#"{"hang_rate":1.0,"hang_ms":3600000}"#;
         let url = format!("{}/behaviour/sendgrid", self.vendor.said);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let steer = reqwest::Client::new().put(url).body(hangs).send();
+        let (runtime, http) = &self.asks;
+        let steer = http.put(url).body(hangs).send();
         assert!(runtime.block_on(steer).unwrap().status().is_success(), "the vendor does not hang");
         let mut process = self.start();
         std::thread::sleep(over);
@@ -196,30 +201,39 @@ impl World {
             (0..i32::from(PARTITIONS)).map(of).sum()
         };
         let began = Instant::now();
-        until("a message is taken", || arrival(&self.vendor.said, 0));
+        until("a message is taken", || self.arrived(0));
         let first = began.elapsed();
         // What it costs to start, to join and to warm up is nobody's message.
         let warm = self.load.jobs / 10;
-        until("the first messages are taken", || arrival(&self.vendor.said, warm));
+        until("the first messages are taken", || self.arrived(warm));
         let (own, broker, vendor) = (process.cpu(), self.broker.as_ref().map(Process::cpu), self.vendor.cpu());
+        let since = Instant::now();
         // The vendor's log first: asking it costs one request, not one per partition.
         until("every message is taken", || {
             assert!(process.runs(), "it has ended early");
-            arrival(&self.vendor.said, self.load.jobs - 1)
+            self.arrived(self.load.jobs - 1)
         });
         until("every outcome is written", || (ended() >= self.load.jobs as i64).then_some(()));
+        let took = since.elapsed();
         let each = |time: Duration| time.as_secs_f64() * 1e6 / (self.load.jobs - warm) as f64;
         let spent = |now: Duration, before: Duration| each(now.saturating_sub(before));
         let cost = Cost { cpu_us: spent(process.cpu(), own), rss_mib: process.peak_mib() };
-        let since = arrival(&self.vendor.said, warm).unwrap_or_default();
-        let last = arrival(&self.vendor.said, self.load.jobs - 1).unwrap_or_default();
         Figures {
-            rate: (self.load.jobs - warm) as f64 / Duration::from_nanos(last.saturating_sub(since)).as_secs_f64(),
+            rate: (self.load.jobs - warm) as f64 / took.as_secs_f64(),
             first,
             cost,
             broker_us: self.broker.as_ref().zip(broker).map_or(0.0, |(process, before)| spent(process.cpu(), before)),
             vendor_us: spent(self.vendor.cpu(), vendor),
         }
+    }
+
+    /// Whether the vendor has taken the n-th message.
+    fn arrived(&self, n: usize) -> Option<()> {
+        let (runtime, http) = &self.asks;
+        let url = format!("{}/arrivals?from={n}&max=1", self.vendor.said);
+        let body = runtime.block_on(async { http.get(url).send().await.ok()?.bytes().await.ok() })?;
+        let arrival: serde_json::Value = serde_json::from_slice(&body).ok()?;
+        arrival["at"].as_u64().map(|_| ())
     }
 }
 
@@ -234,9 +248,8 @@ impl Drop for World {
         let Ok(known) = admin.inner().fetch_metadata(None, Duration::from_secs(30)) else { return };
         let names = known.topics().iter().map(MetadataTopic::name);
         let own: Vec<&str> = names.filter(|name| name.starts_with(&self.prefix)).collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         // What the broker does not answer changes no figure.
-        drop(runtime.block_on(admin.delete_topics(&own, &AdminOptions::new())));
+        drop(self.asks.0.block_on(admin.delete_topics(&own, &AdminOptions::new())));
     }
 }
 
@@ -251,13 +264,4 @@ pub fn reader(brokers: &str, topic: &str) -> BaseConsumer {
     }
     consumer.assign(&assignment).unwrap();
     consumer
-}
-
-/// When the n-th message arrived, in nanoseconds on the vendor's clock, if it has.
-fn arrival(vendor: &str, n: usize) -> Option<u64> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let url = format!("{vendor}/arrivals?from={n}&max=1");
-    let body = runtime.block_on(async { reqwest::get(url).await.ok()?.bytes().await.ok() })?;
-    let arrival: serde_json::Value = serde_json::from_slice(&body).ok()?;
-    arrival["at"].as_u64()
 }
