@@ -21,7 +21,7 @@ fn the_file_at_the_top_is_what_is_compiled_in_and_loads() {
     assert!(config.ops.ip().is_loopback(), "the ops listener has no authentication: it stays on loopback");
     let days = |n: u64| Duration::from_secs(n * 86_400);
     assert_eq!(config.rules.policy.max_age, [days(1), days(3)], "a code is void sooner than an offer");
-    assert!(config.shards >= 1, "0 shards mean one per core");
+    assert!(config.shards >= 1, "0 shards mean one for two cores");
     assert!(!config.embedded, "a real broker by default");
 }
 
