@@ -398,3 +398,22 @@ fn a_carried_job_is_read_where_it_was_handed_to_and_its_twin_is_turned_away() {
     assert_eq!(instance.handed(3), expected, "one of them goes, and its own home does not read its record again");
     instance.stop();
 }
+
+/// A hold that was read to its end is not read any more, until something is in it again: nothing must be lost in between.
+#[test]
+fn what_comes_into_a_hold_that_nobody_reads_is_found() {
+    let line = Line::new();
+    let mut instance = line.start(usize::from(HOMES));
+    let hold = Source::Hold(Lane::Marketing, 0);
+    for offset in 0..4 {
+        let own = Coordinates { from: Source::Jobs(Lane::Marketing), home: 0, offset };
+        line.hand_over(own, Deferral { to: hold, due: None, home: 2 });
+        let handed: Vec<Coordinates> = instance.handed(1).into_iter().map(|(at, ..)| at).collect();
+        assert_eq!(handed, [Coordinates { from: hold, home: 2, offset }], "each record is read once, in its turn");
+        // Long enough to fall asleep in every second round: it is looked at every second.
+        let since = Instant::now();
+        let pause = Duration::from_secs(if offset % 2 == 0 { 3 } else { 0 });
+        until("it has had time to fall asleep", || (since.elapsed() >= pause).then_some(()));
+    }
+    instance.stop();
+}

@@ -4,15 +4,17 @@
 //! receipts back, a last commit, and only then let go. Other homes run on meanwhile.
 //! Must not know: what is read or how it is handed over.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::home::{Owned, Phase};
 use super::later::Later;
+use super::membership::Committed;
 use super::owner::{Leaving, Owner};
 use super::restore::{Past, Span};
 use super::{Drained, FirstStart, after};
 use crate::job::receipt::Why;
-use crate::job::{Home, Job, Receipt, Source};
+use crate::job::{Home, Job, Lane, Receipt, Source};
 use crate::lane::inbox::Turned;
 use crate::ledger::Ledger;
 use crate::ledger::usage::Latest;
@@ -72,9 +74,10 @@ impl Owner {
     /// Stops whatever reads for a home.
     fn end_reading(&self, home: Home, phase: &Phase) {
         match phase {
-            Phase::Live { .. } => {
-                self.data.close(home);
-                self.later.close(home);
+            Phase::Live { later, .. } => {
+                self.data.close(&Lane::ALL.map(|lane| (Source::Jobs(lane), home)));
+                let awake = later.iter().filter(|later| later.is_awake());
+                self.later.close(&awake.map(|later| (later.source, home)).collect::<Vec<_>>());
             }
             // What restores stops by itself when its phase ends.
             Phase::Restoring { .. } | Phase::Fencing { .. } | Phase::Closing | Phase::Stopped => {}
@@ -108,24 +111,18 @@ impl Owner {
         let fence = &self.fence;
         let fenced = |phase: &Phase| matches!(phase, Phase::Fencing { commit } if fence.reached(*commit));
         for (home, owned) in self.owned.iter_mut().filter(|(_, owned)| fenced(&owned.phase)) {
-            let next = |source| owned.ledger.next(source);
-            let opened = self.data.open(*home, next).and_then(|lanes| match self.later.open(*home, next) {
-                Ok(later) => Ok((lanes, later)),
-                Err(error) => {
-                    self.data.close(*home);
-                    Err(error)
-                }
-            });
-            match opened {
-                Ok((lanes, later)) => {
+            let lanes = Lane::ALL.map(Source::Jobs);
+            match self.data.open(&lanes.map(|source| (source, *home, owned.ledger.next(source)))) {
+                Ok(lanes) => {
                     let epoch = owned.ledger.epoch();
                     if let Some(to) = &self.links.usage {
                         // Without a receiver there is nobody left who would spend.
                         let _ended = to.blocking_send(std::mem::take(&mut owned.usage).opened(*home, epoch));
                     }
                     self.links.ownership.open(*home, epoch);
-                    let later = later.into_iter().map(|(source, queue)| Later::new(source, queue)).collect();
+                    let later = self.layout.later().map(Later::asleep).collect();
                     owned.phase = Phase::Live { lanes, later };
+                    self.look.hurry();
                 }
                 Err(error) => failed.push((*home, error)),
             }
@@ -173,15 +170,17 @@ impl Owner {
     /// the group gave the home away.
     fn starts(&self) -> Result<Vec<Start>, String> {
         let topics = &self.config.topics;
+        let homes: Vec<Home> = self.assigned.iter().filter(|home| !self.ghosts.contains_key(home)).copied().collect();
+        let outcomes = self.membership.bounds(&topics.outcomes(), &homes, ASK)?;
+        let usage = match self.links.usage {
+            Some(_) => self.membership.bounds(&topics.usage(), &homes, ASK)?,
+            None => BTreeMap::new(),
+        };
         let mut starts = Vec::new();
-        for &home in self.assigned.iter().filter(|home| !self.ghosts.contains_key(home)) {
-            let (first, end) = self.membership.bounds(&topics.outcomes(), home, ASK)?;
+        for (&home, &(first, end)) in &outcomes {
             // The latest outcomes are read in any case, for the ids that came lately.
             let lately = end.saturating_sub(self.config.duplicate_window as i64).max(first);
-            let usage = match self.links.usage {
-                Some(_) => self.membership.bounds(&topics.usage(), home, ASK)?.into(),
-                None => Span::default(),
-            };
+            let usage = usage.get(&home).copied().map_or_else(Span::default, Span::from);
             starts.push((Start { home, next: vec![], outcomes: Span { from: lately, end }, usage }, first));
         }
         for source in self.layout.all() {
@@ -189,14 +188,16 @@ impl Owner {
             let committed = self.membership.committed(topic, self.partitions, ASK)?;
             let first_start = matches!(source, Source::Jobs(_)) && committed.is_empty();
             let latest = first_start && self.config.first_start == FirstStart::Latest;
+            let committed: BTreeMap<Home, Committed> = committed.into_iter().map(|c| (c.home, c)).collect();
+            let new: Vec<Home> = homes.iter().filter(|home| !committed.contains_key(home)).copied().collect();
+            let bounds = self.membership.bounds(topic, &new, ASK)?;
             for (start, first_outcome) in &mut starts {
-                let found = committed.iter().find(|c| c.home == start.home);
-                if let Some(c) = found {
+                if let Some(c) = committed.get(&start.home) {
                     let from = self.outcomes_from(c.outcomes_from, *first_outcome, start.outcomes.end);
                     start.outcomes.from = start.outcomes.from.min(from);
                     start.next.push(c.next);
                 } else {
-                    let (first, end) = self.membership.bounds(topic, start.home, ASK)?;
+                    let (first, end) = bounds[&start.home];
                     start.next.push(if latest { end } else { first });
                 }
             }

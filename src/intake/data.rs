@@ -5,8 +5,7 @@
 //! partition's queue; nothing is paused, so nothing fetched is thrown away.
 //! Must not know: the group, commits.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::Offset;
 
 use super::Config;
+use crate::job::topic::Topics;
 use crate::job::{Home, Lane, Source};
 use crate::observe::{Metrics, kafka};
 
@@ -28,22 +28,14 @@ use crate::observe::{Metrics, kafka};
 const STATISTICS: Duration = Duration::from_secs(2);
 
 pub(super) struct Context {
-    sources: Vec<(Source, String)>,
+    topics: Topics,
     metrics: Metrics,
-    /// How far partitions reach, as far as the client has heard.
-    ends: Mutex<HashMap<(Source, i32), i64>>,
 }
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        for (source, topic) in &self.sources {
-            let Some(topic) = statistics.topics.get(topic) else { continue };
-            let Source::Jobs(lane) = source else {
-                if let Ok(mut ends) = self.ends.lock() {
-                    ends.extend(topic.partitions.values().map(|p| ((*source, p.partition), p.hi_offset)));
-                }
-                continue;
-            };
+        for lane in Lane::ALL {
+            let Some(topic) = statistics.topics.get(self.topics.jobs(lane)) else { continue };
             let lag = |p: &rdkafka::statistics::Partition| match (p.hi_offset, p.app_offset) {
                 (hi, app) if p.partition >= 0 && hi >= 0 && app >= 0 => (hi - app).max(0),
                 _ => 0,
@@ -69,7 +61,7 @@ pub(super) type Queue = PartitionQueue<Context>;
 
 pub(super) struct Data {
     consumer: Arc<BaseConsumer<Context>>,
-    sources: Vec<(Source, String)>,
+    topics: Topics,
     wake: Thread,
 }
 
@@ -90,12 +82,6 @@ impl Data {
         homes: Home,
         wake: Thread,
     ) -> Result<Self, String> {
-        let layout = config.topics.layout();
-        let sources: Vec<Source> = match ahead {
-            Ahead::Far => Lane::ALL.map(Source::Jobs).to_vec(),
-            Ahead::Little => layout.later().collect(),
-        };
-        let sources: Vec<_> = sources.into_iter().map(|s| (s, config.topics.source(s).to_owned())).collect();
         let mut client = kafka::reader(&config.client, &config.group);
         // Fetched ahead by the client, per partition queue and before decompression; bounded beside our own
         // budget: a quarter of it, over all queues, at least enough for the largest record.
@@ -105,7 +91,8 @@ impl Data {
             Ahead::Far => client
                 .set("queued.min.messages", "2000")
                 .set("queued.max.messages.kbytes", fetch_kbytes.to_string())
-                .set("fetch.message.max.bytes", "262144"),
+                .set("fetch.message.max.bytes", "262144")
+                .set("statistics.interval.ms", STATISTICS.as_millis().to_string()),
             Ahead::Little => client
                 .set("queued.min.messages", "200")
                 .set("queued.max.messages.kbytes", "64")
@@ -115,49 +102,47 @@ impl Data {
             .set("auto.offset.reset", "error")
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.wait.max.ms", "100")
-            .set("check.crcs", "true")
-            .set("statistics.interval.ms", STATISTICS.as_millis().to_string());
-        let context = Context { sources: sources.clone(), metrics, ends: Mutex::default() };
+            .set("check.crcs", "true");
+        let topics = config.topics.clone();
+        let context = Context { topics: topics.clone(), metrics };
         let mut consumer = BaseConsumer::from_config_and_context(&client, context)
             .map_err(|e| format!("cannot make the data consumer: {e}"))?;
         let unpark = wake.clone();
         consumer.set_nonempty_callback(move || unpark.unpark());
-        Ok(Self { consumer: Arc::new(consumer), sources, wake })
+        Ok(Self { consumer: Arc::new(consumer), topics, wake })
     }
 
-    /// Starts reading a home: splits its queues, then assigns its partitions. `next` says where, by source.
-    pub(super) fn open(&self, home: Home, next: impl Fn(Source) -> i64) -> Result<Vec<(Source, Queue)>, String> {
-        let mut queues = Vec::with_capacity(self.sources.len());
+    /// Starts reading partitions, each from an offset: splits their queues, then assigns them. The queues come in the same
+    /// order.
+    pub(super) fn open(&self, from: &[(Source, Home, i64)]) -> Result<Vec<Queue>, String> {
+        let mut queues = Vec::with_capacity(from.len());
         let mut tpl = TopicPartitionList::new();
-        for (source, topic) in &self.sources {
+        for (source, home, next) in from {
+            let (topic, partition) = (self.topics.source(*source), i32::from(*home));
             let mut queue = self
                 .consumer
-                .split_partition_queue(topic, i32::from(home))
+                .split_partition_queue(topic, partition)
                 .ok_or_else(|| format!("no queue for `{topic}` partition {home}"))?;
             let wake = self.wake.clone();
             queue.set_nonempty_callback(move || wake.unpark());
-            tpl.add_partition_offset(topic, i32::from(home), Offset::Offset(next(*source)))
-                .map_err(|e| e.to_string())?;
-            queues.push((*source, queue));
+            tpl.add_partition_offset(topic, partition, Offset::Offset(*next)).map_err(|e| e.to_string())?;
+            queues.push(queue);
         }
-        self.consumer.incremental_assign(&tpl).map_err(|e| format!("assign home {home}: {e}"))?;
+        self.consumer.incremental_assign(&tpl).map_err(|e| format!("assign {from:?}: {e}"))?;
         Ok(queues)
     }
 
-    /// How far a partition reaches, as far as the client has heard: the offset after its last record, or -1.
-    pub(super) fn end(&self, source: Source, home: Home) -> i64 {
-        let ends = self.consumer.context().ends.lock();
-        ends.ok().and_then(|ends| ends.get(&(source, i32::from(home))).copied()).unwrap_or(-1)
-    }
-
-    /// Stops reading a home.
-    pub(super) fn close(&self, home: Home) {
+    /// Stops reading partitions.
+    pub(super) fn close(&self, partitions: &[(Source, Home)]) {
+        if partitions.is_empty() {
+            return;
+        }
         let mut tpl = TopicPartitionList::new();
-        for (_, topic) in &self.sources {
-            tpl.add_partition(topic, i32::from(home));
+        for (source, home) in partitions {
+            tpl.add_partition(self.topics.source(*source), i32::from(*home));
         }
         if let Err(error) = self.consumer.incremental_unassign(&tpl) {
-            tracing::warn!(target: "peakpost::intake", home, %error, "unassign");
+            tracing::warn!(target: "peakpost::intake", ?partitions, %error, "unassign");
         }
     }
 

@@ -26,8 +26,8 @@ pub(super) enum Phase {
     Restoring { readings: Vec<Reading> },
     /// Waiting for the first acknowledged commit, of this number.
     Fencing { commit: u64 },
-    /// Ours and read.
-    Live { lanes: Vec<(Source, Queue)>, later: Vec<Later> },
+    /// Ours and read: the lanes by their numbers, tiers and holds in the layout's order.
+    Live { lanes: Vec<Queue>, later: Vec<Later> },
     /// Given up: nothing is read or sent, receipts come back.
     Closing,
     /// Stopped by an error that does not heal; it stays assigned so that nobody repeats the error.
@@ -61,10 +61,18 @@ pub(super) enum Read {
 }
 
 impl Owned {
+    /// Its tiers and holds while it is live, in the layout's order.
+    pub(super) fn later(&mut self) -> &mut [Later] {
+        match &mut self.phase {
+            Phase::Live { later, .. } => later,
+            _ => &mut [],
+        }
+    }
+
     /// Reads the next record of a lane.
     pub(super) fn read(&mut self, lane: Lane) -> Read {
         let Phase::Live { lanes, .. } = &self.phase else { return Read::Empty };
-        match poll(&lanes[lane.index()].1) {
+        match poll(&lanes[lane.index()]) {
             Ok(Some(message)) => Self::make(&mut self.ledger, lane, &message),
             Ok(None) => Read::Empty,
             Err(error) => Read::Failed(error),

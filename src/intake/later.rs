@@ -19,7 +19,8 @@ use crate::ledger::known::Judgement;
 
 pub(super) struct Later {
     pub(super) source: Source,
-    queue: Queue,
+    /// `None`: it is asleep, for nothing is in it.
+    queue: Option<Queue>,
     head: Option<Head>,
 }
 
@@ -42,8 +43,29 @@ struct Told {
 }
 
 impl Later {
-    pub(super) fn new(source: Source, queue: Queue) -> Self {
-        Self { source, queue, head: None }
+    /// One that is not read yet.
+    pub(super) fn asleep(source: Source) -> Self {
+        Self { source, queue: None, head: None }
+    }
+
+    /// It is read from now on.
+    pub(super) fn wake(&mut self, queue: Queue) {
+        self.queue = Some(queue);
+    }
+
+    /// It is not read any more.
+    pub(super) fn sleep(&mut self) {
+        self.queue = None;
+    }
+
+    /// Whether it is read.
+    pub(super) fn is_awake(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Whether a record of it has been read and not been taken.
+    pub(super) fn has_head(&self) -> bool {
+        self.head.is_some()
     }
 
     /// When the head is due, if one is known.
@@ -53,8 +75,8 @@ impl Later {
 
     /// Looks who is next, without taking it. `false`: nobody is there.
     pub(super) fn peek(&mut self, topics: &Topics) -> Result<bool, String> {
-        if self.head.is_none() {
-            self.head = poll(&self.queue)?.map(|message| Head::of(&message, topics));
+        if let (None, Some(queue)) = (&self.head, &self.queue) {
+            self.head = poll(queue)?.map(|message| Head::of(&message, topics));
         }
         Ok(self.head.is_some())
     }

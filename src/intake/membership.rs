@@ -124,14 +124,14 @@ pub(super) struct Membership {
     committer: JoinHandle<()>,
     /// Asks for offsets of partitions. It fetches nothing: a broker answers the requests of a connection in turn,
     /// and a question behind a long fetch would wait for it.
-    asker: BaseConsumer,
+    asker: Arc<BaseConsumer>,
     homes_topic: String,
 }
 
 impl Membership {
     pub(super) fn join(config: &Config, wake: Thread) -> Result<Self, String> {
         let fail = |e: KafkaError| format!("cannot join group `{}`: {e}", config.group);
-        let asker = kafka::client(&config.client).create().map_err(fail)?;
+        let asker = Arc::new(kafka::client(&config.client).create().map_err(fail)?);
         let ms = |d: Duration| d.as_millis().to_string();
         let mut client = kafka::reader(&config.client, &config.group);
         client
@@ -222,10 +222,21 @@ impl Membership {
         tpl.elements().iter().map(one).filter_map(Result::transpose).collect()
     }
 
-    /// First offset and end of a partition. Waits for the broker.
-    pub(super) fn bounds(&self, topic: &str, home: Home, wait: Duration) -> Result<(i64, i64), String> {
-        let bounds = self.asker.fetch_watermarks(topic, i32::from(home), wait);
-        bounds.map_err(|e| format!("offsets of `{topic}` partition {home}: {e}"))
+    /// Whom to ask for offsets of partitions.
+    pub(super) fn asker(&self) -> Arc<BaseConsumer> {
+        Arc::clone(&self.asker)
+    }
+
+    /// First offset and end of some of a topic's partitions. Waits for the broker.
+    pub(super) fn bounds(
+        &self,
+        topic: &str,
+        homes: &[Home],
+        wait: Duration,
+    ) -> Result<BTreeMap<Home, (i64, i64)>, String> {
+        let ask = |which| kafka::offsets(&self.asker, topic, homes.iter().map(|home| i32::from(*home)), which, wait);
+        let both = ask(Offset::Beginning)?.into_iter().zip(ask(Offset::End)?);
+        Ok(homes.iter().copied().zip(both).collect())
     }
 
     /// Leaves the group. Waits for the broker; the caller watches the time.

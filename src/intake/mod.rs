@@ -12,10 +12,12 @@ mod data;
 mod fence;
 mod home;
 mod later;
+mod look;
 mod membership;
 mod owner;
 mod reading;
 mod restore;
+mod sleep;
 pub mod topics;
 mod trim;
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::data::{Ahead, Data};
 use super::fence::Fence;
 use super::home::{Owned, Phase};
+use super::look::Look;
 use super::membership::{Event, Membership, Position, Refused};
 use super::reading::Pace;
 use super::restore::Restore;
@@ -53,6 +54,9 @@ pub(super) struct Owner {
     pub(super) data: Data,
     /// Reads tiers and holds.
     pub(super) later: Data,
+    pub(super) look: Look,
+    /// Tiers and holds that are to be read from now on.
+    pub(super) waking: BTreeSet<(Source, Home)>,
     pub(super) restore: Restore,
     pub(super) fence: Fence,
     /// `None` where the broker cannot delete records.
@@ -92,6 +96,7 @@ impl Owner {
         let membership = Membership::join(&config, wake.clone())?;
         let data = |ahead| Data::new(&config, ahead, links.metrics.clone(), partitions, wake.clone());
         let (data, later) = (data(Ahead::Far)?, data(Ahead::Little)?);
+        let look = Look::start(membership.asker(), config.topics.clone(), wake.clone())?;
         let layout = config.topics.layout();
         let now = links.clock.mono();
         let restore = Restore::new(&config, wake)?;
@@ -107,6 +112,8 @@ impl Owner {
             layout,
             data,
             later,
+            look,
+            waking: BTreeSet::new(),
             restore,
             fence,
             trim,
@@ -142,6 +149,7 @@ impl Owner {
             self.serve_group()?;
             let freed = self.take_back();
             self.open_homes(now);
+            self.look(now);
             self.commit(now);
             if let Some(drained) = self.advance_leaving(now)? {
                 // Leaving waits for the coordinator. Where it does not answer, the session's end tells it.

@@ -5,7 +5,7 @@
 //! whose jobs pile up is told to the shards, for only they know who waits for whom.
 //! Must not know: ownership, commits, how a job is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -13,7 +13,6 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::after;
 use super::home::{Owned, Phase, Read};
 use super::owner::Owner;
-use crate::job::receipt::{End, Settled};
 use crate::job::{Home, Lane, Source};
 use crate::lane::inbox::{ToShard, shard_of};
 
@@ -140,14 +139,17 @@ impl Owner {
     /// Reads what is due of tiers, and of holds what has room.
     fn read_later(&mut self, homes: &[Home], room: Room, now: Instant) -> usize {
         let wall = self.links.clock.wall();
-        let mut held: Vec<usize> = self.layout.all().map(|source| self.outstanding(source)).collect();
+        let mut held: HashMap<Source, usize> = HashMap::new();
         let mut total = 0;
         for &home in homes {
-            for (index, source) in self.layout.later().enumerate() {
-                let number = self.layout.index(source);
+            let Some(owned) = self.owned.get_mut(&home) else { continue };
+            let later = owned.later().iter().enumerate().filter(|(_, later)| later.is_awake());
+            let awake: Vec<(usize, Source)> = later.map(|(index, later)| (index, later.source)).collect();
+            for (index, source) in awake {
+                let held = held.entry(source).or_insert_with(|| self.outstanding(source));
                 let mut count = 0;
                 let failed = loop {
-                    let enough = matches!(source, Source::Hold(..)) && held[number] >= HELD_MAX;
+                    let enough = matches!(source, Source::Hold(..)) && *held >= HELD_MAX;
                     let Some(owned) = self.owned.get_mut(&home) else { break None };
                     let full = enough || room.is_full(owned, source, self.config.window_jobs);
                     let Phase::Live { later, .. } = &mut owned.phase else { break None };
@@ -161,7 +163,7 @@ impl Owner {
                         Ok(false) => break None,
                         Err(error) => break Some(error),
                     }
-                    held[number] += 1;
+                    *held += 1;
                 };
                 total += count;
                 match (failed, source) {
@@ -196,15 +198,6 @@ impl Owner {
         }
     }
 
-    /// A deferral is durable: its tier or hold reaches at least to it.
-    pub(super) fn reaches(&mut self, settled: &Settled) {
-        let End::Deferred(Some((source, offset))) = settled.end else { return };
-        if let Some(owned) = self.owned.get_mut(&settled.source.home) {
-            let end = &mut owned.ends[self.layout.index(source)];
-            *end = (*end).max(offset + 1);
-        }
-    }
-
     /// Shows what waits in tiers and holds, and how late their heads are.
     pub(super) fn publish_later(&mut self, now: Instant) {
         if self.pace.show_at.is_some_and(|at| at > now) {
@@ -214,11 +207,9 @@ impl Owner {
         let wall = self.links.clock.wall();
         for (index, source) in self.layout.later().enumerate() {
             let (mut records, mut late) = (0, 0);
-            for (home, owned) in &self.owned {
-                let next = owned.ledger.next(source);
-                let number = self.layout.index(source);
-                let end = owned.ends[number].max(self.later.end(source, *home));
-                records += (end - next).max(0);
+            for owned in self.owned.values() {
+                let end = owned.ends[self.layout.index(source)];
+                records += (end - owned.ledger.next(source)).max(0);
                 if let (Source::Delay(..), Phase::Live { later, .. }) = (source, &owned.phase) {
                     late = late.max(later[index].due().map_or(0, |due| (wall.0 - due.0).max(0)));
                 }

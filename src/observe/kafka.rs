@@ -3,7 +3,6 @@
 //! Why: brokers, TLS and SASL must be the same for the reader, the writer and whoever asks.
 //! Must not know: what a client is for.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -45,33 +44,54 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// Where each of these partitions begins (`Offset::Beginning`), or ends (`Offset::End`): behind its last record. One request
-/// per broker; it travels behind the fetch that is out, so it takes up to `fetch.wait.max.ms`.
+/// Where each of a topic's partitions begins (`Offset::Beginning`), or ends (`Offset::End`): behind its last record.
 ///
 /// # Errors
 /// When one of them does not answer in time.
 pub fn offsets(
     consumer: &BaseConsumer,
     topic: &str,
-    partitions: Range<i32>,
+    partitions: impl IntoIterator<Item = i32>,
     which: Offset,
     wait: Duration,
 ) -> Result<Vec<i64>, String> {
-    let fault = |e: KafkaError| format!("`{topic}` does not say where it ends: {e}");
+    let partitions: Vec<_> = partitions.into_iter().map(|partition| (topic, partition)).collect();
+    each_offset(consumer, &partitions, which, wait)?.into_iter().collect()
+}
+
+/// The same of partitions of many topics, in the order asked; of each by itself why it is not known. One request per
+/// broker, however many they are; it travels behind the fetch that is out, so it takes up to `fetch.wait.max.ms`.
+///
+/// # Errors
+/// When nobody answers in time.
+pub fn each_offset(
+    consumer: &BaseConsumer,
+    partitions: &[(&str, i32)],
+    which: Offset,
+    wait: Duration,
+) -> Result<Vec<Result<i64, String>>, String> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let fault = |e: KafkaError| format!("topics do not say where they begin and end: {e}");
     let mut list = TopicPartitionList::new();
-    for partition in partitions.clone() {
-        list.add_partition_offset(topic, partition, which).map_err(fault)?;
+    for (topic, partition) in partitions {
+        list.add_partition_offset(topic, *partition, which).map_err(fault)?;
     }
     // In this request the times -1 and -2 stand for end and beginning; so it works where there are no times.
     let told = consumer.offsets_for_times(list, wait).map_err(fault)?;
-    let offset = |partition: i32| {
-        let found = told.find_partition(topic, partition);
+    let told = told.elements();
+    let of = |(n, (topic, partition)): (usize, &(&str, i32))| {
+        let found = told.get(n).filter(|found| found.topic() == *topic && found.partition() == *partition);
         match found.map(|found| (found.error(), found.offset())) {
             Some((Ok(()), Offset::Offset(offset))) => Ok(offset),
-            _ => Err(format!("`{topic}` partition {partition} does not say where it ends")),
+            Some((Err(e), _)) => {
+                Err(format!("`{topic}` partition {partition} does not say where it begins and ends: {e}"))
+            }
+            _ => Err(format!("`{topic}` partition {partition} does not say where it begins and ends")),
         }
     };
-    partitions.map(offset).collect()
+    Ok(partitions.iter().enumerate().map(of).collect())
 }
 
 /// Whether an error of a reader is about the way to the broker and not about what is read: the client tries again
