@@ -192,20 +192,29 @@ fn kill_9_loses_nothing_that_was_answered() {
     world.finish();
 }
 
-/// One request by hand. Its status line and headers without the date, and its body.
-fn ask(world: &World, at: SocketAddr, method: &str, path: &str, signed: &Signed) -> String {
+/// One request by hand. The answer's status line and headers without the date, and its body; and how often it was posted: who
+/// posts more than is read may find the connection closed before the answer is heard (RFC 9112, section 9.6).
+fn ask(world: &World, at: SocketAddr, method: &str, path: &str, signed: &Signed) -> (String, u8) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let url = format!("http://{at}{path}");
     let mut request = client.request(method.parse().unwrap(), url).body(signed.body.clone());
     for (name, value) in &signed.headers {
         request = request.header(*name, value);
     }
-    world.block_on(async {
-        let answer = request.send().await.unwrap();
+    let once = async || {
+        let answer = request.try_clone()?.send().await.ok()?;
         let status = answer.status();
         let headers: Vec<_> = answer.headers().iter().filter(|(name, _)| *name != "date").collect();
         let head = format!("{status} {headers:?}");
-        format!("{head} {}", answer.text().await.unwrap())
+        Some(format!("{head} {}", answer.text().await.ok()?))
+    };
+    world.block_on(async {
+        for times in 1..=10 {
+            if let Some(answer) = once().await {
+                return (answer, times);
+            }
+        }
+        panic!("{path} gives no answer")
     })
 }
 
@@ -294,9 +303,9 @@ fn strangers_change_nothing_and_learn_nothing() {
             let provider = format!("provider=\"{}\"", if *result == "unknown" { "?" } else { provider });
             let counted = || daemon.metric("peakpost_feedback_requests_total", &[&provider, &label]);
             let before = counted();
-            let answer = ask(&world, at, method, &format!("/feedback/{path}"), signed);
+            let (answer, times) = ask(&world, at, method, &format!("/feedback/{path}"), signed);
             assert!(
-                (counted() - before - 1.0).abs() < 0.1,
+                (counted() - before - f64::from(times)).abs() < 0.1,
                 "{why}: must be counted as {result} of {provider}: {answer}"
             );
             answer
@@ -308,8 +317,8 @@ fn strangers_change_nothing_and_learn_nothing() {
     // The vendor's own, and the same request over and over.
     let good = signer.sendgrid(now_s(), mails(0..3));
     for n in 0..5 {
-        let answer = ask(&world, at, "POST", "/feedback/mail", &good);
-        assert!(answer.starts_with("204"), "time {n}: {answer}");
+        let (answer, times) = ask(&world, at, "POST", "/feedback/mail", &good);
+        assert!(answer.starts_with("204") && times == 1, "time {n}: {answer}");
         assert_eq!(kafka::count(&world, &world.topics.events()), 3, "a replay changes nothing");
     }
     let repeated = daemon.metric("peakpost_feedback_requests_total", &["provider=\"mail\"", "result=\"repeated\""]);
