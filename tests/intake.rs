@@ -43,6 +43,7 @@ struct Instance {
     ownership: Arc<Ownership>,
     usage: mpsc::Receiver<Opened>,
     intake: Intake,
+    metrics: Metrics,
     shard: mpsc::Receiver<ToShard>,
     give_back: Sender<Vec<Back>>,
 }
@@ -170,16 +171,17 @@ impl Line {
         let (to_shard, shard) = mpsc::channel(64);
         let (told, usage) = mpsc::channel(room);
         let (give_back, back) = settle::back_channel();
+        let metrics = Metrics::new().unwrap();
         let links = intake::Links {
             ownership: Arc::clone(&ownership),
             shards: vec![to_shard],
             back,
             usage: Some(told),
-            metrics: Metrics::new().unwrap(),
+            metrics: metrics.clone(),
             clock,
         };
         let intake = intake::start(self.config(), |_| Ok(links)).unwrap();
-        Instance { ownership, usage, intake, shard, give_back }
+        Instance { ownership, usage, intake, metrics, shard, give_back }
     }
 }
 
@@ -322,6 +324,27 @@ fn who_is_out_of_the_group_leaves_at_once() {
     instance.stop();
     let took = Clock::default().mono() - began;
     assert!(took < PATIENCE / 2, "it took {took:?} of at most {PATIENCE:?}: it has waited for a commit");
+}
+
+/// The question for the new coordinator must not wait behind a fetch, or a session is over before it is answered.
+#[test]
+fn who_loses_the_coordinator_finds_it_in_time() {
+    let line = Line::new();
+    let mut instance = line.start(usize::from(HOMES));
+    instance.told();
+    let before = instance.ownership.owned();
+    let acknowledged = instance.metrics.commits.with_label_values(&["acknowledged"]);
+    for closed in 1..=3 {
+        let gone = RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT;
+        line.cluster.request_errors(RDKafkaApiKey::OffsetCommit, &[gone; 3]);
+        let (began, had) = (Instant::now(), acknowledged.get());
+        // The first may have been on its way before.
+        until("commits are acknowledged again", || (acknowledged.get() >= had + 3).then_some(()));
+        let took = began.elapsed();
+        assert!(took < PATIENCE / 4, "time {closed}: commits came again after {took:?}, they are made every second");
+    }
+    assert_eq!(instance.ownership.owned(), before, "the homes were lost meanwhile");
+    instance.stop();
 }
 
 /// A stop of the whole account that ends so many milliseconds from now.

@@ -109,7 +109,7 @@ pub(super) fn build(raw: Raw, fixed: Fixed) -> Result<Config, Faults> {
     if c.0.is_empty() { Ok(config) } else { Err(Faults(c.0)) }
 }
 
-/// By default one for two cores: what reads and parses, what settles and the Kafka client need as much as the shards do.
+/// By default one for two cores: on two, a second carried no more, and woke others more often.
 fn shards(raw: &Raw) -> usize {
     match raw.dispatch.shards {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get).div_ceil(2),

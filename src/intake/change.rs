@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use super::home::{Owned, Phase};
 use super::later::Later;
-use super::membership::Committed;
 use super::owner::{Leaving, Owner};
 use super::restore::{Past, Span};
 use super::{Drained, FirstStart, after};
@@ -188,7 +187,6 @@ impl Owner {
             let committed = self.membership.committed(topic, self.partitions, ASK)?;
             let first_start = matches!(source, Source::Jobs(_)) && committed.is_empty();
             let latest = first_start && self.config.first_start == FirstStart::Latest;
-            let committed: BTreeMap<Home, Committed> = committed.into_iter().map(|c| (c.home, c)).collect();
             let new: Vec<Home> = homes.iter().filter(|home| !committed.contains_key(home)).copied().collect();
             let bounds = self.membership.bounds(topic, &new, ASK)?;
             for (start, first_outcome) in &mut starts {

@@ -13,6 +13,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _};
 use super::data::Queue;
 use super::later::Later;
 use super::restore::Reading;
+use crate::job::source::Layout;
 use crate::job::{Headers, Incoming, Job, Lane, Source, Spec, Wall, Way};
 use crate::lane::inbox::Turned;
 use crate::ledger::Ledger;
@@ -62,10 +63,20 @@ pub(super) enum Read {
 
 impl Owned {
     /// Its tiers and holds while it is live, in the layout's order.
-    pub(super) fn later(&mut self) -> &mut [Later] {
-        match &mut self.phase {
+    pub(super) fn later(&self) -> &[Later] {
+        match &self.phase {
             Phase::Live { later, .. } => later,
-            _ => &mut [],
+            _ => &[],
+        }
+    }
+
+    /// One of them.
+    pub(super) fn later_of(&mut self, layout: Layout, source: Source) -> Option<&mut Later> {
+        // The lanes' numbers come first.
+        let index = layout.index(source).checked_sub(Lane::ALL.len())?;
+        match &mut self.phase {
+            Phase::Live { later, .. } => later.get_mut(index),
+            _ => None,
         }
     }
 

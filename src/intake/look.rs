@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::topic_partition_list::Offset;
 
@@ -60,11 +60,21 @@ impl Look {
         self.is_out = !partitions.is_empty() && self.questions.try_send(partitions).is_ok();
     }
 
-    /// The answer, if one has come.
-    pub(super) fn answer(&mut self) -> Option<Vec<End>> {
-        let answer = self.answers.try_recv().ok()?;
-        self.is_out = false;
-        Some(answer)
+    /// The answer, empty if none has come.
+    ///
+    /// # Errors
+    /// When none will ever come: what others write would be found by nobody.
+    pub(super) fn answer(&mut self) -> Result<Vec<End>, String> {
+        match self.answers.try_recv() {
+            Ok(answer) => {
+                self.is_out = false;
+                Ok(answer)
+            }
+            Err(TryRecvError::Empty) => Ok(Vec::new()),
+            Err(TryRecvError::Disconnected) => {
+                Err("the look thread has ended; hint: restart, nothing is lost".to_owned())
+            }
+        }
     }
 }
 

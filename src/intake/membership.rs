@@ -110,7 +110,6 @@ pub(super) struct Position<'a> {
 /// What the group has committed for one source partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Committed {
-    pub(super) home: Home,
     pub(super) next: i64,
     /// Where a restart reads outcomes from; `None` when the metadata cannot be read.
     pub(super) outcomes_from: Option<i64>,
@@ -204,7 +203,12 @@ impl Membership {
     }
 
     /// What the group has committed in a topic, over all its homes. Waits for the broker.
-    pub(super) fn committed(&self, topic: &str, homes: Home, wait: Duration) -> Result<Vec<Committed>, String> {
+    pub(super) fn committed(
+        &self,
+        topic: &str,
+        homes: Home,
+        wait: Duration,
+    ) -> Result<BTreeMap<Home, Committed>, String> {
         let mut tpl = TopicPartitionList::new();
         tpl.add_partition_range(topic, 0, i32::from(homes) - 1);
         let tpl =
@@ -214,7 +218,7 @@ impl Membership {
             let home = Home::try_from(e.partition()).map_err(|e| e.to_string())?;
             Ok(match e.offset() {
                 Offset::Offset(next) => {
-                    Some(Committed { home, next, outcomes_from: ledger::decode_metadata(e.metadata()) })
+                    Some((home, Committed { next, outcomes_from: ledger::decode_metadata(e.metadata()) }))
                 }
                 _ => None,
             })

@@ -149,7 +149,7 @@ impl Owner {
             self.serve_group()?;
             let freed = self.take_back();
             self.open_homes(now);
-            self.look(now);
+            self.look(now)?;
             self.commit(now);
             if let Some(drained) = self.advance_leaving(now)? {
                 // Leaving waits for the coordinator. Where it does not answer, the session's end tells it.

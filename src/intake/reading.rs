@@ -142,7 +142,7 @@ impl Owner {
         let mut held: HashMap<Source, usize> = HashMap::new();
         let mut total = 0;
         for &home in homes {
-            let Some(owned) = self.owned.get_mut(&home) else { continue };
+            let Some(owned) = self.owned.get(&home) else { continue };
             let later = owned.later().iter().enumerate().filter(|(_, later)| later.is_awake());
             let awake: Vec<(usize, Source)> = later.map(|(index, later)| (index, later.source)).collect();
             for (index, source) in awake {

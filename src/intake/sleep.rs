@@ -18,28 +18,33 @@ impl Owner {
     pub(super) fn reaches(&mut self, settled: &Settled) {
         let End::Deferred(Some((source, offset))) = settled.end else { return };
         let home = settled.source.home;
-        if let Some(owned) = self.owned.get_mut(&home) {
-            let end = &mut owned.ends[self.layout.index(source)];
-            *end = (*end).max(offset + 1);
+        let Some(owned) = self.owned.get_mut(&home) else { return };
+        let end = &mut owned.ends[self.layout.index(source)];
+        *end = (*end).max(offset + 1);
+        if owned.later_of(self.layout, source).is_some_and(|later| !later.is_awake()) {
             self.waking.insert((source, home));
         }
     }
 
     /// Takes in how far tiers and holds reach, lets those sleep that have been read to their end, wakes the others.
-    pub(super) fn look(&mut self, now: Instant) {
+    pub(super) fn look(&mut self, now: Instant) -> Result<(), String> {
         let mut done = Vec::new();
-        for (source, home, end) in self.look.answer().unwrap_or_default() {
+        for (source, home, end) in self.look.answer()? {
             let Some(owned) = self.owned.get_mut(&home) else { continue };
             let (next, known) = (owned.ledger.next(source), &mut owned.ends[self.layout.index(source)]);
             *known = (*known).max(end);
             // One that ends before what was read of it has lost records: its reader finds out, and says so.
             let is_read = end == next && *known == next;
-            let Some(later) = owned.later().iter_mut().find(|later| later.source == source) else { continue };
-            if !is_read {
-                self.waking.insert((source, home));
-            } else if later.is_awake() && !later.has_head() {
-                later.sleep();
-                done.push((source, home));
+            let Some(later) = owned.later_of(self.layout, source) else { continue };
+            match (is_read, later.is_awake()) {
+                (false, false) => {
+                    self.waking.insert((source, home));
+                }
+                (true, true) if !later.has_head() => {
+                    later.sleep();
+                    done.push((source, home));
+                }
+                _ => {}
             }
         }
         self.later.close(&done);
@@ -50,29 +55,25 @@ impl Owner {
             homes.flat_map(|(home, _)| layout.later().map(|source| (source, *home))).collect()
         };
         self.look.ask(live, now);
+        Ok(())
     }
 
-    /// Reads what is to be read and is not yet.
+    /// Reads what is to be read from now on, of homes that are still here.
     fn wake(&mut self) {
-        let mut from: Vec<(Source, Home, i64)> = Vec::new();
-        for (source, home) in std::mem::take(&mut self.waking) {
-            let Some(owned) = self.owned.get_mut(&home) else { continue };
-            let next = owned.ledger.next(source);
-            if owned.later().iter().any(|later| later.source == source && !later.is_awake()) {
-                from.push((source, home, next));
-            }
-        }
+        let owned = &self.owned;
+        let next = |(source, home)| {
+            let live = owned.get(&home).filter(|owned| matches!(owned.phase, Phase::Live { .. }))?;
+            Some((source, home, live.ledger.next(source)))
+        };
+        let from: Vec<(Source, Home, i64)> = std::mem::take(&mut self.waking).into_iter().filter_map(next).collect();
         if from.is_empty() {
             return;
         }
         match self.later.open(&from) {
             Ok(queues) => {
                 for ((source, home, _), queue) in from.into_iter().zip(queues) {
-                    let later = self
-                        .owned
-                        .get_mut(&home)
-                        .and_then(|owned| owned.later().iter_mut().find(|l| l.source == source));
-                    if let Some(later) = later {
+                    let owned = self.owned.get_mut(&home);
+                    if let Some(later) = owned.and_then(|owned| owned.later_of(self.layout, source)) {
                         later.wake(queue);
                     }
                 }

@@ -56,7 +56,8 @@ pub fn offsets(
     wait: Duration,
 ) -> Result<Vec<i64>, String> {
     let partitions: Vec<_> = partitions.into_iter().map(|partition| (topic, partition)).collect();
-    each_offset(consumer, &partitions, which, wait)?.into_iter().collect()
+    let told = each_offset(consumer, &partitions, which, wait).map_err(|e| format!("`{topic}`: {e}"))?;
+    told.into_iter().collect()
 }
 
 /// The same of partitions of many topics, in the order asked; of each by itself why it is not known. One request per
@@ -73,7 +74,7 @@ pub fn each_offset(
     if partitions.is_empty() {
         return Ok(Vec::new());
     }
-    let fault = |e: KafkaError| format!("topics do not say where they begin and end: {e}");
+    let fault = |e: KafkaError| format!("nobody says where partitions begin and end: {e}");
     let mut list = TopicPartitionList::new();
     for (topic, partition) in partitions {
         list.add_partition_offset(topic, *partition, which).map_err(fault)?;
@@ -86,9 +87,9 @@ pub fn each_offset(
         match found.map(|found| (found.error(), found.offset())) {
             Some((Ok(()), Offset::Offset(offset))) => Ok(offset),
             Some((Err(e), _)) => {
-                Err(format!("`{topic}` partition {partition} does not say where it begins and ends: {e}"))
+                Err(format!("`{topic}` partition {partition}: where it begins and ends is not said: {e}"))
             }
-            _ => Err(format!("`{topic}` partition {partition} does not say where it begins and ends")),
+            _ => Err(format!("`{topic}` partition {partition}: where it begins and ends is not said")),
         }
     };
     Ok(partitions.iter().enumerate().map(of).collect())

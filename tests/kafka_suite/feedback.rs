@@ -202,19 +202,21 @@ fn ask(world: &World, at: SocketAddr, method: &str, path: &str, signed: &Signed)
         request = request.header(*name, value);
     }
     let once = async || {
-        let answer = request.try_clone()?.send().await.ok()?;
+        let answer = request.try_clone().unwrap().send().await?;
         let status = answer.status();
         let headers: Vec<_> = answer.headers().iter().filter(|(name, _)| *name != "date").collect();
         let head = format!("{status} {headers:?}");
-        Some(format!("{head} {}", answer.text().await.ok()?))
+        Ok::<_, reqwest::Error>(format!("{head} {}", answer.text().await?))
     };
     world.block_on(async {
-        for times in 1..=10 {
-            if let Some(answer) = once().await {
-                return (answer, times);
+        let mut times = 1;
+        loop {
+            match once().await {
+                Ok(answer) => return (answer, times),
+                Err(e) => assert!(times < 10, "{path} gives no answer: {e:?}"),
             }
+            times += 1;
         }
-        panic!("{path} gives no answer")
     })
 }
 
@@ -305,7 +307,7 @@ fn strangers_change_nothing_and_learn_nothing() {
             let before = counted();
             let (answer, times) = ask(&world, at, method, &format!("/feedback/{path}"), signed);
             assert!(
-                (counted() - before - f64::from(times)).abs() < 0.1,
+                (counted() - before - f64::from(times)).abs() < 0.1 && (times == 1 || *result == "too_large"),
                 "{why}: must be counted as {result} of {provider}: {answer}"
             );
             answer
