@@ -41,6 +41,8 @@ mod receipts;
 mod reputation;
 #[path = "machines/reputation_runs.rs"]
 mod reputation_runs;
+#[path = "machines/rest.rs"]
+mod rest;
 #[path = "machines/retry.rs"]
 mod retry;
 #[path = "machines/route.rs"]

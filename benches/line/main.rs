@@ -5,7 +5,8 @@
 //! simulator, each a process of its own; the claim is the ratio.
 //! Must not know: the daemon's insides.
 //!
-//! Without `PEAKPOST_TEST_BROKERS=host:port` the embedded broker is used. See `--help` after `--`.
+//! Without `PEAKPOST_TEST_BROKERS=host:port` the embedded broker is used. What a real one takes is shown if
+//! `PEAKPOST_TEST_BROKER_PID` says which process it is. See `--help` after `--`.
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock and waits")]
 #![expect(clippy::print_stdout, reason = "a bench prints")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run ends")]

@@ -38,18 +38,18 @@ impl Process {
         Self { child, said: said.trim().to_owned() }
     }
 
-    /// User and system time so far, from `/proc/<pid>/stat` in ticks of 10 ms (fields 14 and 15, see proc(5)).
+    /// User and system time so far.
     pub fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        // The name may hold spaces; what follows it does not.
-        let rest = stat.rsplit(')').next().unwrap_or_default();
-        let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        Duration::from_millis(ticks * 10)
+        cpu(self.pid())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its peak resident set.
     pub fn peak_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
         line.trim_end_matches("kB").trim().parse().map_or(0.0, |kib: f64| kib / 1024.0)
     }
@@ -65,6 +65,15 @@ impl Drop for Process {
         let _ended = self.child.kill();
         let _code = self.child.wait();
     }
+}
+
+/// User and system time of a process so far, from `/proc/<pid>/stat` in ticks of 10 ms (fields 14 and 15, see proc(5)).
+pub fn cpu(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name may hold spaces; what follows it does not.
+    let rest = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// Asks again and again, up to five minutes.

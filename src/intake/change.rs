@@ -152,7 +152,10 @@ impl Owner {
                     false => Phase::Restoring { readings },
                 };
                 let (usage, committed, trimmed) = (Latest::default(), vec![None; next.len()], vec![0; next.len()]);
-                self.owned.insert(home, Owned { ledger, usage, phase, committed, trimmed, ends: next });
+                self.owned.insert(
+                    home,
+                    Owned { ledger, usage, phase, committed, trimmed, ends: next, rests: Default::default() },
+                );
                 self.assigned.remove(&home);
             }
             Ok(())

@@ -12,6 +12,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _};
 
 use super::data::Queue;
 use super::later::Later;
+use super::rest::Rest;
 use super::restore::Reading;
 use crate::job::source::Layout;
 use crate::job::{Headers, Incoming, Job, Lane, Source, Spec, Wall, Way};
@@ -44,6 +45,8 @@ pub(super) struct Owned {
     pub(super) committed: Vec<Option<(i64, i64)>>,
     /// Below which offset records may be gone already, by source.
     pub(super) trimmed: Vec<i64>,
+    /// By lane.
+    pub(super) rests: [Rest; Lane::ALL.len()],
     /// How far tiers and holds reach, as far as we know: the offset after the last record, by the sources' numbers.
     pub(super) ends: Vec<i64>,
 }

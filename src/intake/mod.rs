@@ -16,6 +16,7 @@ mod look;
 mod membership;
 mod owner;
 mod reading;
+pub mod rest;
 mod restore;
 mod sleep;
 pub mod topics;

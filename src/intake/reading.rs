@@ -15,6 +15,7 @@ use super::home::{Owned, Phase, Read};
 use super::owner::Owner;
 use crate::job::{Home, Lane, Source};
 use crate::lane::inbox::{ToShard, shard_of};
+use crate::ledger::Ledger;
 
 /// Most records read in one turn, so that the group is served in time.
 const TURN: usize = 4096;
@@ -58,6 +59,11 @@ impl Room {
         Self { lane: home / 4 * 3 / Lane::ALL.len(), tiers: home / 16, hold: home / 16 / usize::from(holds.max(1)) }
     }
 
+    /// Whether half of what a lane may have in memory is free.
+    fn is_half_free(self, ledger: &Ledger, lane: Source, window: usize) -> bool {
+        ledger.outstanding_bytes(lane) <= self.lane / 2 && ledger.outstanding_in(lane) <= window / 2
+    }
+
     fn is_full(self, owned: &Owned, source: Source, window: usize) -> bool {
         let ledger = &owned.ledger;
         let (used, most) = match source {
@@ -98,9 +104,14 @@ impl Owner {
         let source = Source::Jobs(lane);
         let mut count = 0;
         let mut failed = None;
+        let Some(Owned { ledger, rests, .. }) = self.owned.get_mut(&home) else { return 0 };
+        if rests[lane.index()].lasts(|| room.is_half_free(ledger, source, self.config.window_jobs), now) {
+            return 0;
+        }
         while count < QUANTUM {
             let Some(owned) = self.owned.get_mut(&home) else { break };
             if room.is_full(owned, source, self.config.window_jobs) {
+                owned.rests[lane.index()].begin(now);
                 break;
             }
             let read = owned.read(lane);
