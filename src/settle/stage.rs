@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError};
+use crossbeam::channel::{Receiver, RecvTimeoutError, TryRecvError};
 use slab::Slab;
 
 use super::producer::{Delivered, Failure, Producer, Record};
@@ -123,20 +123,23 @@ impl Stage {
 
     /// Waits for work, but only as long as nothing else is to be done.
     fn take_in(&mut self, inbox: &Receiver<Work>, open: bool) -> bool {
-        let wait = if self.entries.is_empty() && self.outbox.is_empty() { IDLE } else { TICK };
-        if !open {
+        if !(self.entries.is_empty() && self.outbox.is_empty()) {
+            // Nobody is to wake it for each batch: what comes meanwhile is taken in together.
             std::thread::park_timeout(TICK);
-            return false;
+        } else if open {
+            match inbox.recv_timeout(IDLE) {
+                Ok(work) => self.accept(work),
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
         }
-        match inbox.recv_timeout(wait) {
-            Ok(work) => self.accept(work),
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
+        loop {
+            match inbox.try_recv() {
+                Ok(work) => self.accept(work),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
         }
-        while let Ok(work) = inbox.try_recv() {
-            self.accept(work);
-        }
-        true
     }
 
     fn accept(&mut self, work: Work) {
