@@ -108,7 +108,7 @@ fn away(how: Away) {
     // A pace that this machine can hold, so that it can be compared.
     let settings = Settings { mail: "250 messages/s", hook: "50 requests/s", ..plan::settings(&world) };
     let mut daemon = Daemon::ready(&world, "daemon", &settings);
-    reckoning::wait_for_jobs(&watch, 300, &mut [&mut daemon]);
+    reckoning::wait_for(&watch, 300, &mut [&mut daemon]);
     let mut pace = Pace::new(&watch);
     let before = until(PATIENCE, "a pace", || pace.now(), || daemon.child.last_words());
     let from = world.vendor_now();
@@ -183,7 +183,7 @@ fn a_broker_that_errs_loses_and_repeats_nothing() {
             world.order(&line.replace("{jobs}", world.topics.jobs(Lane::Marketing)));
         }
         let began = Instant::now();
-        reckoning::wait_for_jobs(&watch, share * (n as u64 + 1), &mut [&mut daemon]);
+        reckoning::wait_for(&watch, share * (n as u64 + 1), &mut [&mut daemon]);
         longest = longest.max((began.elapsed(), trouble));
     }
     reckoning::wait_for_commits(&world, &watch, jobs as u64, &mut daemon);

@@ -39,7 +39,7 @@ fn too_old_in_time() {
     let audit = world.audit();
     let mut daemon = Daemon::ready(&world, "daemon", &settings);
     in_time(wall_ms() < enqueued + MAX_AGE_MS, || "the daemon came up too late; hint: younger jobs".into());
-    reckoning::wait_for_jobs(&audit, count as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, count as u64, &mut [&mut daemon]);
     daemon.stop();
     let (account, seen) = reckoning::close(&world, audit);
     let expired = jobs.iter().map(|job| Generated { expect: Expect::Expired, ..job.clone() }).collect::<Vec<_>>();

@@ -186,7 +186,7 @@ fn nobody_waits(name: &str, how: Block, slow_per_free: usize) {
     let mut daemon =
         Daemon::ready(&world, "daemon", &blocked.settings(world.size(LIMIT[0], LIMIT[1], LIMIT[1]), window));
     enqueue(&world, &alone, 1);
-    reckoning::wait_for_jobs(&audit, alone.len() as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, alone.len() as u64, &mut [&mut daemon]);
     let (_, before) = rate(&world, 0);
     enqueue(&world, &mixed, slow_per_free + 1);
     let (memory, cpu) = watch(&audit, known as u64, &mut daemon);
@@ -201,7 +201,7 @@ fn nobody_waits(name: &str, how: Block, slow_per_free: usize) {
     );
     let healed = Instant::now();
     blocked.heal(&world);
-    reckoning::wait_for_jobs(&audit, (alone.len() + mixed.len()) as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, (alone.len() + mixed.len()) as u64, &mut [&mut daemon]);
     println!("   well again: the other {} were through after {:?}", mixed.len() - came, healed.elapsed());
     daemon.stop();
     let more = blocked.end(&world);
@@ -248,7 +248,7 @@ fn a_backlog_of_one_provider_stays_where_it_is() {
     let tried = || world.vendors.arrivals().requests.len();
     until(PATIENCE, "requests have hung and come back", || (tried() >= 64).then_some(()), || tried().to_string());
     blocked.heal(&world);
-    reckoning::wait_for_jobs(&audit, count as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, count as u64, &mut [&mut daemon]);
     daemon.stop();
     let held = in_hold(&world, "hook");
     let seen = blocked.end(&world);

@@ -30,7 +30,7 @@ fn one_home_sends_for_all_what_cannot_be_split() {
     until(PATIENCE, "both have their homes", shared, || format!("{} and {}", first.homes(), second.homes()));
     let jobs: Vec<Generated> = world.jobs(40, Mix::only(Lane::Marketing, Shape::Webhook)).take(40).collect();
     kafka::enqueue(&world, &jobs, |_| None);
-    reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut first, &mut second]);
+    reckoning::wait_for(&audit, jobs.len() as u64, &mut [&mut first, &mut second]);
     let granted = [&first, &second].map(|daemon| daemon.metric("peakpost_gate_granted_total", &["provider=\"hook\""]));
     assert!(granted.iter().any(|n| *n < 0.5), "one of them sends for both, they were granted {granted:?}");
     first.stop();

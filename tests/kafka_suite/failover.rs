@@ -106,7 +106,7 @@ fn another_carries() {
             continue;
         }
         let clock = Instant::now();
-        reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut scene.daemon]);
+        reckoning::wait_for(&audit, jobs.len() as u64, &mut [&mut scene.daemon]);
         let came = scene.first.arrivals().requests.len() - began;
         let rerouted = scene.rerouted() - before;
         println!(

@@ -79,7 +79,7 @@ fn one_limit() {
         assert!((shares - 1.0).abs() < 1e-9, "{instances} instances have {shares} of the limit together");
     }
     let mut left: Vec<&mut Daemon> = daemons.iter_mut().collect();
-    reckoning::wait_for_jobs(&audit, count as u64, &mut left);
+    reckoning::wait_for(&audit, count as u64, &mut left);
     let stall = stalls.worst();
     for daemon in daemons {
         daemon.stop();

@@ -60,9 +60,9 @@ fn codes_beside_a_campaign() {
     let mut daemon = Daemon::ready(&world, "daemon", &Settings { hook: "500 requests/s", ..Settings::default() });
     trickle(&world, cold);
     let idle = trickle(&world, first);
-    reckoning::wait_for_jobs(&audit, (WARM + few) as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, (WARM + few) as u64, &mut [&mut daemon]);
     kafka::enqueue(&world, &campaign, |_| None);
-    reckoning::wait_for_jobs(&audit, (WARM + few) as u64 + 1_000, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, (WARM + few) as u64 + 1_000, &mut [&mut daemon]);
     let began = world.vendor_now();
     let busy = trickle(&world, rest);
     let ended = world.vendor_now();
@@ -77,7 +77,7 @@ fn codes_beside_a_campaign() {
             world.vendors.take_arrivals()
         }
         false => {
-            reckoning::wait_for_jobs(&audit, all as u64, &mut [&mut daemon]);
+            reckoning::wait_for(&audit, all as u64, &mut [&mut daemon]);
             daemon.stop();
             let (account, seen) = reckoning::close(&world, audit);
             let jobs: Vec<Generated> = codes.iter().chain(&campaign).cloned().collect();

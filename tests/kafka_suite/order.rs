@@ -79,7 +79,7 @@ fn each_key_goes_in_order_and_a_hot_one_slows_nobody() {
     let deferrals = Tally::of(&audit);
     kafka::enqueue(&plan.world, &plan.jobs, |_| None);
     let mut daemon = Daemon::ready(&plan.world, "daemon", &Settings::default());
-    reckoning::wait_for_jobs(&audit, plan.jobs.len() as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, plan.jobs.len() as u64, &mut [&mut daemon]);
     daemon.stop();
     let (_, seen) = later::exactly(&plan.world, audit, &plan.jobs, Seen::default());
     plan.in_order(&seen);
@@ -103,12 +103,12 @@ fn a_release_keeps_the_order() {
     let audit = plan.world.audit();
     kafka::enqueue(&plan.world, &plan.jobs, |_| None);
     let mut first = Daemon::ready(&plan.world, "first", &Settings::default());
-    reckoning::wait_for_jobs(&audit, plan.jobs.len() as u64 / 4, &mut [&mut first]);
+    reckoning::wait_for(&audit, plan.jobs.len() as u64 / 4, &mut [&mut first]);
     first.stop();
     let midway = plan.world.vendors.arrivals().messages.len();
     assert!(midway < plan.jobs.len(), "the stop came too late to matter");
     let mut second = Daemon::ready(&plan.world, "second", &Settings::default());
-    reckoning::wait_for_jobs(&audit, plan.jobs.len() as u64, &mut [&mut second]);
+    reckoning::wait_for(&audit, plan.jobs.len() as u64, &mut [&mut second]);
     second.stop();
     let (_, seen) = later::exactly(&plan.world, audit, &plan.jobs, Seen::default());
     plan.in_order(&seen);

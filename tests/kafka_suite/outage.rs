@@ -111,7 +111,7 @@ fn spared_and_then_served() {
             "{name}: {distinct} of {count} were tried; hint: webhooks have no breaker, the others must block"
         );
     }
-    reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, jobs.len() as u64, &mut [&mut daemon]);
     let usable: Vec<f64> = VENDORS.map(|(_, name, _)| usable(&daemon, name)).to_vec();
     daemon.stop();
     let (_, seen) = later::exactly(&world, audit, &jobs, Seen::default());

@@ -40,7 +40,7 @@ fn through_a_restart() {
     let usable = first.metric("peakpost_gate_rate", &["provider=\"hook\""]);
     first.stop();
     let mut second = Daemon::start(&world, "second", &settings);
-    reckoning::wait_for_jobs(&audit, count as u64, &mut [&mut second]);
+    reckoning::wait_for(&audit, count as u64, &mut [&mut second]);
     let stall = stalls.worst();
     second.stop();
     let (account, seen) = reckoning::close(&world, audit);

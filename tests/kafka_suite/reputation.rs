@@ -180,7 +180,7 @@ fn who_is_complained_of_waits_at_every_instance() {
     kafka::enqueue(&world, jobs.iter().chain(&codes), |_| None);
     let free = (jobs.len() + codes.len() - count_of(&jobs, "shop")) as u64;
     let (mut first, mut second) = (first, second);
-    reckoning::wait_for_jobs(&audit, free, &mut [&mut first, &mut second]);
+    reckoning::wait_for(&audit, free, &mut [&mut first, &mut second]);
     assert_eq!(arrived(&world, "shop"), count_of(&codes, "shop"), "codes go, the campaign does not");
 
     // Everybody ends, one of them by force; whoever starts knows.
@@ -199,7 +199,7 @@ fn who_is_complained_of_waits_at_every_instance() {
     assert_eq!(code, 0, "{said}");
     jobs.extend(codes);
     let mut third = third;
-    reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut third]);
+    reckoning::wait_for(&audit, jobs.len() as u64, &mut [&mut third]);
     let (_, log) = third.stop();
     assert!(log.contains("the stream is blocked"), "a block is told in the log");
     later::exactly(&world, audit, &jobs, peakpost::sim::arrivals::Seen::default());

@@ -113,7 +113,7 @@ fn one_reset_for_all() {
     let newest = daemons.last().unwrap();
     let late = || (heard(newest) >= 1.0).then_some(());
     until(away, "who starts later hears of it as well", late, || newest.child.last_words());
-    reckoning::wait_for_jobs(&audit, count as u64, &mut daemons.iter_mut().collect::<Vec<_>>());
+    reckoning::wait_for(&audit, count as u64, &mut daemons.iter_mut().collect::<Vec<_>>());
     let stall = stalls.worst();
     for daemon in daemons {
         daemon.stop();

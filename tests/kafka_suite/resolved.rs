@@ -75,7 +75,7 @@ fn what_is_told_of_quarantined_jobs_is_written_once_each() {
     let jobs = jobs(&world, world.scale(1_000, 600));
     kafka::enqueue(&world, &jobs, |_| None);
     let mut first = first;
-    reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut first]);
+    reckoning::wait_for(&audit, jobs.len() as u64, &mut [&mut first]);
     let quarantined = outcomes(&world, "quarantined");
     assert!(quarantined.len() > jobs.len() / 40, "too few to show anything: {} of {}", quarantined.len(), jobs.len());
 
@@ -144,7 +144,7 @@ fn what_is_never_told_of_is_counted() {
     let mut daemon = Daemon::ready(&world, "daemon", &settings(&signer, "1s"));
     let jobs: Vec<Generated> = jobs(&world, 300).split_off(300);
     kafka::enqueue(&world, &jobs, |_| None);
-    reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, jobs.len() as u64, &mut [&mut daemon]);
     let quarantined = outcomes(&world, "quarantined").len();
     let shown = |name: &str| count(&daemon, name);
     let counted = || (shown("peakpost_quarantined_unresolved_total") == quarantined).then_some(());

@@ -105,7 +105,7 @@ fn all_are_punctual() {
     let audit = plan.world.audit();
     let deferrals = Tally::of(&audit);
     let mut daemon = Daemon::ready(&plan.world, "daemon", &plan.settings);
-    reckoning::wait_for_jobs(&audit, plan.count(), &mut [&mut daemon]);
+    reckoning::wait_for(&audit, plan.count(), &mut [&mut daemon]);
     daemon.stop();
     let (_, seen) = later::exactly(&plan.world, audit, &plan.jobs, Seen::default());
     println!("   {:.1} hops per job", deferrals.per(plan.jobs.len()));
@@ -123,13 +123,13 @@ fn punctual_through_a_release() {
     let audit = plan.world.audit();
     let deferrals = Tally::of(&audit);
     let mut first = Daemon::ready(&plan.world, "first", &plan.settings);
-    reckoning::wait_for_jobs(&audit, plan.count() / 2, &mut [&mut first]);
+    reckoning::wait_for(&audit, plan.count() / 2, &mut [&mut first]);
     let stopped = wall_ms();
     first.stop();
     let mut second = Daemon::ready(&plan.world, "second", &plan.settings);
     let back = wall_ms();
     println!("   nobody there for {} ms", back - stopped);
-    reckoning::wait_for_jobs(&audit, plan.count(), &mut [&mut second]);
+    reckoning::wait_for(&audit, plan.count(), &mut [&mut second]);
     second.stop();
     let (_, seen) = later::exactly(&plan.world, audit, &plan.jobs, Seen::default());
     let early = plan.settled().min(stopped - plan.span / 10);
@@ -154,7 +154,7 @@ fn punctual_through_a_kill() {
     let audit = plan.world.audit();
     let deferrals = Tally::of(&audit);
     let mut first = Daemon::ready(&plan.world, "first", &plan.settings);
-    reckoning::wait_for_jobs(&audit, plan.count() / 2, &mut [&mut first]);
+    reckoning::wait_for(&audit, plan.count() / 2, &mut [&mut first]);
     let killed = wall_ms();
     let at = plan.world.vendor_now();
     first.child.signal("KILL");
@@ -165,7 +165,7 @@ fn punctual_through_a_kill() {
     println!("   nobody there for {} ms", back - killed);
     let ended = || reached(&plan, &audit).then_some(());
     until(PATIENCE * 10, "every job has its end", ended, || second.child.last_words());
-    reckoning::wait_for_jobs(&audit, plan.count(), &mut [&mut second]);
+    reckoning::wait_for(&audit, plan.count(), &mut [&mut second]);
     second.stop();
     let (dump, seen) = reckoning::close(&plan.world, audit);
     let due = |from: i64, to: i64| plan.due.values().filter(|due| (from..=to).contains(*due)).count();
@@ -219,7 +219,7 @@ fn what_waits_outlives_every_daemon() {
         .map(|source| kafka::count(&world, world.topics.source(source)))
         .sum();
     let mut second = Daemon::ready(&world, "second", &Settings::default());
-    reckoning::wait_for_jobs(&audit, count as u64, &mut [&mut second]);
+    reckoning::wait_for(&audit, count as u64, &mut [&mut second]);
     until(
         PATIENCE,
         "nothing is shown as waiting",

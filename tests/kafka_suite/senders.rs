@@ -49,9 +49,9 @@ fn one_a_second() {
     let stalls = Stalls::watch();
     let jobs: Vec<Generated> = world.jobs(95, Mix::only(Lane::Transactional, Shape::Sms)).take(count).collect();
     kafka::enqueue(&world, &jobs, |_| None);
-    reckoning::wait_for_jobs(&audit, count as u64 / 2, &mut daemons.iter_mut().collect::<Vec<_>>());
+    reckoning::wait_for(&audit, count as u64 / 2, &mut daemons.iter_mut().collect::<Vec<_>>());
     daemons.remove(0).stop();
-    reckoning::wait_for_jobs(&audit, count as u64, &mut daemons.iter_mut().collect::<Vec<_>>());
+    reckoning::wait_for(&audit, count as u64, &mut daemons.iter_mut().collect::<Vec<_>>());
     let stall = stalls.worst();
     for daemon in daemons {
         daemon.stop();

@@ -42,7 +42,7 @@ fn sigterm_under_load_drains_and_a_restart_finishes_the_rest() {
         world.vendors.set_behaviour(vendor, Behaviour::default()).unwrap();
     }
     let mut second = Daemon::ready(&world, "second", &Settings::default());
-    reckoning::wait_for_jobs(&audit, count as u64, &mut [&mut second]);
+    reckoning::wait_for(&audit, count as u64, &mut [&mut second]);
     second.stop();
     let (account, seen) = reckoning::close(&world, audit);
     reckoning::exactly(&world, &Expected::of(&jobs), &account, &seen);

@@ -212,7 +212,7 @@ fn not_heard() {
     world.signal_broker("CONT");
     let resumed = world.vendor_now();
     assert!(said.contains("suppressions were last heard"), "readiness must say why nothing is sent: {said}");
-    reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, jobs.len() as u64, &mut [&mut daemon]);
     daemon.stop();
     let (account, seen) = reckoning::close(&world, audit);
     reckoning::exactly(&world, &Expected::of(&jobs), &account, &seen);

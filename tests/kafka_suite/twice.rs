@@ -60,7 +60,7 @@ fn an_id_that_comes_again_is_sent_once() {
     until(PATIENCE, "requests are out", || (out(&first) > 0.0).then_some(()), || first.child.last_words());
     let meanwhile: Vec<Generated> = part(3).cloned().chain(part(3).map(other_lane)).collect();
     kafka::enqueue(&world, &meanwhile, place);
-    reckoning::wait_for_jobs(&audit, count as u64, &mut [&mut first]);
+    reckoning::wait_for(&audit, count as u64, &mut [&mut first]);
     // When they are through.
     let afterwards: Vec<Generated> = part(0).cloned().chain(part(4).map(other_lane)).collect();
     kafka::enqueue(&world, &afterwards, place);

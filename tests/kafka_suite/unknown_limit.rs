@@ -74,7 +74,7 @@ fn unknown_is_found() {
         let often = || format!("{name}: {:.2} % of its answers were throttled after {learn} s", share * 100.0);
         in_time(share <= THROTTLED, often);
     }
-    reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, jobs.len() as u64, &mut [&mut daemon]);
     let (_, log) = daemon.stop();
     assert!(log.contains("by=throttle"), "each change of the factor is told in the log");
     let (account, seen) = reckoning::close(&world, audit);

@@ -26,7 +26,7 @@ fn what_a_warm_up_does_not_take_goes_to_the_next_of_the_route() {
     let mut daemon = Daemon::ready(&world, "daemon", &settings);
     let jobs: Vec<Generated> = world.jobs(41, Mix::only(Lane::Marketing, Shape::TemplateMail)).take(600).collect();
     kafka::enqueue(&world, &jobs, |_| None);
-    reckoning::wait_for_jobs(&audit, jobs.len() as u64, &mut [&mut daemon]);
+    reckoning::wait_for(&audit, jobs.len() as u64, &mut [&mut daemon]);
     let sent = |provider: &str| {
         daemon.metric("peakpost_attempted_jobs_total", &[&format!("provider=\"{provider}\""), "verdict=\"accepted\""])
     };

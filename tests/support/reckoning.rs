@@ -3,7 +3,7 @@
 //! Why: every scenario ends with the same question, asked once and strictly; the checker's functions answer it.
 //! Must not know: how the run was made.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use peakpost::sim::arrivals::Seen;
@@ -16,30 +16,14 @@ use super::{PATIENCE, World, kafka, until};
 
 pub use super::checker::history::Expected;
 
-/// Waits until so many outcomes are there. Fails when none comes for a while, or a daemon ends by itself.
-pub fn wait_for(watch: &Watch, outcomes: u64, daemons: &mut [&mut Daemon]) {
-    wait_until(watch, &watch.seen, outcomes, daemons);
-}
-
-/// The same for jobs that have ended.
-pub fn wait_for_jobs(watch: &Watch, jobs: u64, daemons: &mut [&mut Daemon]) {
-    wait_until(watch, &watch.ended, jobs, daemons);
-}
-
-/// Waits until these jobs have ended and everything is committed, so that a stop leaves nothing to its successor.
-pub fn wait_for_commits(world: &World, watch: &Watch, jobs: u64, daemon: &mut Daemon) {
-    wait_for_jobs(watch, jobs, &mut [&mut *daemon]);
-    let done = || kafka::uncommitted(world).is_none().then_some(());
-    let state = || format!("{:?}; {}", kafka::uncommitted(world), daemon.child.last_words());
-    until(PATIENCE, "everything is committed", done, state);
-}
-
-/// Any outcome is progress: a job that hops has several before its end.
-fn wait_until(watch: &Watch, count: &AtomicU64, wanted: u64, daemons: &mut [&mut Daemon]) {
+/// Waits until so many jobs (and records that are none) have ended. Fails when no outcome comes for a while, or a daemon
+/// ends by itself. Ends are counted, not outcomes: on a slow computer any job may be deferred before its end, and an
+/// outcome says so. Any outcome is progress.
+pub fn wait_for(watch: &Watch, jobs: u64, daemons: &mut [&mut Daemon]) {
     let mut moved = (0, Instant::now());
     loop {
-        let seen = count.load(Ordering::Relaxed);
-        if seen >= wanted {
+        let ended = watch.ended.load(Ordering::Relaxed);
+        if ended >= jobs {
             return;
         }
         for daemon in daemons.iter_mut() {
@@ -51,9 +35,17 @@ fn wait_until(watch: &Watch, count: &AtomicU64, wanted: u64, daemons: &mut [&mut
         }
         let still = moved.1.elapsed();
         let words = || daemons.iter().map(|daemon| daemon.child.last_words()).collect::<Vec<_>>().join("\n");
-        assert!(still < PATIENCE, "no outcome for {still:?} at {seen} of {wanted}; {}", words());
+        assert!(still < PATIENCE, "no outcome for {still:?} at {ended} of {jobs}; {}", words());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Waits until these jobs have ended and everything is committed, so that a stop leaves nothing to its successor.
+pub fn wait_for_commits(world: &World, watch: &Watch, jobs: u64, daemon: &mut Daemon) {
+    wait_for(watch, jobs, &mut [&mut *daemon]);
+    let done = || kafka::uncommitted(world).is_none().then_some(());
+    let state = || format!("{:?}; {}", kafka::uncommitted(world), daemon.child.last_words());
+    until(PATIENCE, "everything is committed", done, state);
 }
 
 /// Closes the books once every daemon has ended: every topic is read to its end.
