@@ -231,6 +231,23 @@ impl Instance {
         handed
     }
 
+    /// Takes so many jobs and keeps them, as if each were at a provider.
+    fn kept(&mut self, count: usize) -> Vec<Job> {
+        let mut kept = Vec::new();
+        until("as many jobs are handed over", || {
+            if let Ok(ToShard::Jobs(jobs)) = self.shard.try_recv() {
+                kept.extend(jobs);
+            }
+            (kept.len() >= count).then_some(())
+        });
+        kept
+    }
+
+    fn give_back(&self, jobs: impl IntoIterator<Item = Job>) {
+        let back = jobs.into_iter().map(|job| Back::Abandoned(job.into_receipt().abandon(Why::Shutdown))).collect();
+        self.give_back.send(back).unwrap();
+    }
+
     fn stop(self) {
         self.intake.stop.send(PATIENCE).unwrap();
         self.intake.thread.join().unwrap().unwrap();
@@ -324,6 +341,29 @@ fn who_is_out_of_the_group_leaves_at_once() {
     instance.stop();
     let took = Clock::default().mono() - began;
     assert!(took < PATIENCE / 2, "it took {took:?} of at most {PATIENCE:?}: it has waited for a commit");
+}
+
+/// Jobs that hang may hold most of a lane's room. What is left of it must do, or they would hold up all behind them.
+#[test]
+fn a_full_lane_is_read_on_with_the_little_room_that_is_freed() {
+    let line = Line::new();
+    let (room, more) = (line.config().window_jobs, 3);
+    for id in 0..room + more {
+        let job = String::from_utf8_lossy(JOB).replace("\"1\"", &format!("\"{id}\""));
+        line.write(line.topics.jobs(Lane::Marketing), 0, "1", Some(job.as_bytes()));
+    }
+    let mut instance = line.start(usize::from(HOMES));
+    instance.told();
+    let mut hang = instance.kept(room);
+    assert_eq!(hang.len(), room, "more are in memory than may be");
+    for freed in 1..=more {
+        instance.give_back(hang.pop());
+        let next = instance.kept(1);
+        assert_eq!(next.len(), 1, "the room of one job was freed, for the time {freed}");
+        hang.splice(0..0, next);
+    }
+    instance.give_back(hang);
+    instance.stop();
 }
 
 /// The question for the new coordinator must not wait behind a fetch, or a session is over before it is answered.

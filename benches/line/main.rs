@@ -134,8 +134,9 @@ fn measure(shape: Shape, jobs: usize, rounds: usize, binary: &Path) {
 
 fn print(name: &str, figures: &Figures) {
     let Figures { rate, first, cost: Cost { cpu_us, rss_mib }, broker_us, vendor_us } = figures;
+    let broker = broker_us.map_or("unknown".to_owned(), |us| format!("{us:.2}"));
     println!(
-        "{name} {rate:9.0} messages/s  {cpu_us:6.2} CPU-us a message (broker {broker_us:.2}, vendor {vendor_us:.2})  {rss_mib:4.0} MiB  \
+        "{name} {rate:9.0} messages/s  {cpu_us:6.2} CPU-us a message (broker {broker}, vendor {vendor_us:.2})  {rss_mib:4.0} MiB  \
          first after {:.1} s",
         first.as_secs_f64()
     );
@@ -152,7 +153,7 @@ fn median(runs: &[Figures]) -> Figures {
         rate: of(|f| f.rate),
         first: Duration::from_secs_f64(of(|f| f.first.as_secs_f64())),
         cost: Cost { cpu_us: of(|f| f.cost.cpu_us), rss_mib: of(|f| f.cost.rss_mib) },
-        broker_us: of(|f| f.broker_us),
+        broker_us: runs[0].broker_us.map(|_| of(|f| f.broker_us.unwrap_or_default())),
         vendor_us: of(|f| f.vendor_us),
     }
 }

@@ -43,6 +43,7 @@ impl Process {
         cpu(self.pid())
     }
 
+    /// By which the system knows it.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -45,7 +45,7 @@ pub(super) struct Owned {
     pub(super) committed: Vec<Option<(i64, i64)>>,
     /// Below which offset records may be gone already, by source.
     pub(super) trimmed: Vec<i64>,
-    /// By lane.
+    /// Whether a lane that was full is left alone for now, by lane.
     pub(super) rests: [Rest; Lane::ALL.len()],
     /// How far tiers and holds reach, as far as we know: the offset after the last record, by the sources' numbers.
     pub(super) ends: Vec<i64>,

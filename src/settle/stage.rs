@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam::channel::{Receiver, TryRecvError};
 use slab::Slab;
 
 use super::producer::{Delivered, Failure, Producer, Record};
@@ -18,7 +18,7 @@ use crate::job::receipt::{Back, Why};
 use crate::job::{Home, Receipt};
 use crate::observe::failpoint::failpoint;
 
-/// How long the thread sleeps for new work while records are out: the resolution of settle latency.
+/// How long the thread sleeps while records are out: the resolution of settle latency.
 const TICK: Duration = Duration::from_millis(1);
 /// How long it sleeps when nothing is out.
 const IDLE: Duration = Duration::from_millis(100);
@@ -103,7 +103,7 @@ impl Stage {
         let mut open = true;
         let mut delivered = Vec::new();
         while open || self.entries.len() > self.unawaited || !self.outbox.is_empty() {
-            open = self.take_in(inbox, open);
+            open = self.take_in(inbox);
             self.produce();
             self.producer.poll(&mut delivered);
             if !delivered.is_empty() {
@@ -121,17 +121,13 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits for work, but only as long as nothing else is to be done.
-    fn take_in(&mut self, inbox: &Receiver<Work>, open: bool) -> bool {
+    /// Takes in what has come, after a pause: a short one while records are out. `false`: no more will come.
+    fn take_in(&mut self, inbox: &Receiver<Work>) -> bool {
         if !(self.entries.is_empty() && self.outbox.is_empty()) {
             // Nobody is to wake it for each batch: what comes meanwhile is taken in together.
             std::thread::park_timeout(TICK);
-        } else if open {
-            match inbox.recv_timeout(IDLE) {
-                Ok(work) => self.accept(work),
-                Err(RecvTimeoutError::Timeout) => return true,
-                Err(RecvTimeoutError::Disconnected) => return false,
-            }
+        } else if let Ok(work) = inbox.recv_timeout(IDLE) {
+            self.accept(work);
         }
         loop {
             match inbox.try_recv() {
