@@ -70,6 +70,7 @@ impl Shard {
         // They are keyed hashes already.
         let mut addresses: HashSet<u128, BuildHasherDefault<AsItIs>> = HashSet::default();
         let (ctx, line) = (&self.ctx, &mut self.lines[provider]);
+        addresses.reserve(if most > 1 { most.min(line.len()) } else { 0 });
         let key = line.take(flow, lane, &mut taken, most, now.mono, |job: &Job| {
             let size = job.bytes().len();
             if bytes + size > MAX_BATCH_BYTES {

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 /// The longest rest. Short enough to keep going where jobs that wait for long hold most of the room.
-pub const REST: Duration = Duration::from_millis(50);
+pub const REST: Duration = Duration::from_millis(200);
 
 /// The rest of one lane of one home.
 #[derive(Debug, Default)]

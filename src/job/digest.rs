@@ -10,9 +10,16 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 static KEY: std::sync::LazyLock<RandomState> = std::sync::LazyLock::new(RandomState::new);
 
-/// Stands for what it was made of: two that differ never meet. Means nothing outside this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Digest(u128);
+/// Stands for what it was made of: two that differ never meet. Means nothing outside this process. Two words and not one
+/// large one, which would lie on an address of its own kind and make whatever holds it larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest([u64; 2]);
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+    }
+}
 
 impl Digest {
     /// Of these texts, in this order. `Hash` ends each of them, so they do not run into one another.
@@ -23,7 +30,7 @@ impl Digest {
         let half = hasher.finish();
         // Of the same and one byte more: to a keyed hash that is another text, and its hash says nothing of the first.
         hasher.write_u8(0);
-        Self(u128::from(half) << 64 | u128::from(hasher.finish()))
+        Self([half, hasher.finish()])
     }
 }
 

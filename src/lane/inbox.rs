@@ -66,11 +66,14 @@ impl Turned {
 /// The shard of a job, of `shards`. The same in every run.
 #[must_use]
 pub fn shard_of(spec: &Spec<'_>, shards: usize) -> usize {
+    if shards < 2 {
+        return 0;
+    }
     let mut hasher = DefaultHasher::new();
     match &spec.ordering_key {
         Some(key) => key.hash(&mut hasher),
         None => spec.to.hash(&mut hasher),
     }
-    let shards = u64::try_from(shards.max(1)).unwrap_or(u64::MAX);
+    let shards = u64::try_from(shards).unwrap_or(u64::MAX);
     usize::try_from(hasher.finish() % shards).unwrap_or(0)
 }

@@ -136,7 +136,6 @@ pub struct WriteAhead {
 
 /// A job, or a record that is none.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are jobs")]
 pub enum Subject {
     /// A job.
     Job(Job),
