@@ -222,8 +222,7 @@ impl Instance {
             };
             for (job, goes) in came {
                 handed.push((job.receipt.source(), job.way.clone(), goes));
-                let back = Back::Abandoned(job.into_receipt().abandon(Why::Shutdown));
-                self.give_back.send(vec![back]).unwrap();
+                self.give_back([job]);
             }
             (handed.len() >= count).then_some(())
         });
@@ -359,7 +358,7 @@ fn a_full_lane_is_read_on_with_the_little_room_that_is_freed() {
     for freed in 1..=more {
         instance.give_back(hang.pop());
         let next = instance.kept(1);
-        assert_eq!(next.len(), 1, "the room of one job was freed, for the time {freed}");
+        assert_eq!(next.len(), 1, "the room of {freed} jobs was freed, one after another");
         hang.splice(0..0, next);
     }
     instance.give_back(hang);

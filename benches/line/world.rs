@@ -37,7 +37,7 @@ pub struct Figures {
     /// From its start to the first message that the vendor took.
     pub first: Duration,
     pub cost: Cost,
-    /// What the others needed per message, in the same time.
+    /// What the others needed per message, in the same time; `None` where nobody has said which process it is.
     pub broker_us: Option<f64>,
     pub vendor_us: f64,
 }

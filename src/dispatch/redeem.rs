@@ -67,16 +67,17 @@ impl Shard {
     ) -> Option<(u64, Vec<Job>)> {
         let most = self.ctx.desks[provider].provider.kind.batch_max().min(messages);
         let (mut taken, mut bytes) = (Vec::new(), 0);
-        // They are keyed hashes already.
+        let is_shared = most > 1;
+        // They are keyed hashes already. A permit is for no more than its flow has asked for, so this is no more either.
         let mut addresses: HashSet<u128, BuildHasherDefault<AsItIs>> = HashSet::default();
+        addresses.reserve(if is_shared { most } else { 0 });
         let (ctx, line) = (&self.ctx, &mut self.lines[provider]);
-        addresses.reserve(if most > 1 { most.min(line.len()) } else { 0 });
         let key = line.take(flow, lane, &mut taken, most, now.mono, |job: &Job| {
             let size = job.bytes().len();
             if bytes + size > MAX_BATCH_BYTES {
                 return Fit::Full;
             }
-            if most > 1 && !addresses.insert(u128::from_le_bytes(ctx.recipient(job).0)) {
+            if is_shared && !addresses.insert(u128::from_le_bytes(ctx.recipient(job).0)) {
                 return Fit::Skip;
             }
             bytes += size;

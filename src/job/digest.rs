@@ -10,8 +10,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 static KEY: std::sync::LazyLock<RandomState> = std::sync::LazyLock::new(RandomState::new);
 
-/// Stands for what it was made of: two that differ never meet. Means nothing outside this process. Two words and not one
-/// large one, which would lie on an address of its own kind and make whatever holds it larger.
+/// Stands for what it was made of: two that differ never meet. Means nothing outside this process. Two words: the alignment
+/// of one twice as large would make whatever holds it larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest([u64; 2]);
 

@@ -66,6 +66,7 @@ impl Turned {
 /// The shard of a job, of `shards`. The same in every run.
 #[must_use]
 pub fn shard_of(spec: &Spec<'_>, shards: usize) -> usize {
+    // Asked for every job.
     if shards < 2 {
         return 0;
     }

@@ -116,10 +116,11 @@ impl Fleet {
         let mut moved = (0, Instant::now());
         while watch.ended.load(Ordering::Relaxed) < jobs || self.frozen.is_some() || !self.leaving.is_empty() {
             self.look();
-            let ended = watch.seen.load(Ordering::Relaxed);
-            if ended > moved.0 {
-                moved = (ended, Instant::now());
+            let outcomes = watch.seen.load(Ordering::Relaxed);
+            if outcomes > moved.0 {
+                moved = (outcomes, Instant::now());
             }
+            let ended = watch.ended.load(Ordering::Relaxed);
             let words = || self.running.iter().map(Daemon::state).collect::<Vec<_>>().join("\n");
             assert!(moved.1.elapsed() < PATIENCE, "no outcome for {PATIENCE:?} at {ended} of {jobs}; {}", words());
             std::thread::sleep(Duration::from_millis(20));

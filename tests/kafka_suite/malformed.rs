@@ -47,7 +47,7 @@ fn what_is_no_job_is_a_dead_letter_and_nothing_else_suffers() {
     assert!(KINDS >= 20 && bad as u64 >= KINDS, "every kind comes at least once");
     let jobs = mixed(&world, good, bad);
     let audit = world.audit();
-    let hops = Tally::of(&audit);
+    let deferrals = Tally::of(&audit);
     let mut daemon = Daemon::ready(&world, "daemon", &Settings::default());
     kafka::enqueue(&world, &jobs, |_| None);
     reckoning::wait_for(&audit, jobs.len() as u64, &mut [&mut daemon]);
@@ -76,6 +76,6 @@ fn what_is_no_job_is_a_dead_letter_and_nothing_else_suffers() {
         assert_eq!(trace.as_bytes(), kafka::TRACE.1, "upstream's own header was not kept: {start}");
     }
     assert!(owed.values().all(|(left, ..)| *left == 0), "letters are missing or came twice");
-    println!("   {} letters of {KINDS} kinds, {good} good jobs, {} deferrals", letters.len(), hops.count());
+    println!("   {} letters of {KINDS} kinds, {good} good jobs, {} deferrals", letters.len(), deferrals.count());
     world.finish();
 }
